@@ -6,6 +6,7 @@ Each picture has a random generator of its own, so that the same seed gives the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -66,7 +67,7 @@ def timesteps(T: int, steps: int | Sequence[int] | None = None) -> list[int]:
         return torch.linspace(T, 0, n + 1, dtype=torch.float64).round().long().tolist()
     ts = [int(t) for t in steps]
     ts = ts if ts and ts[-1] == 0 else [*ts, 0]
-    if ts[0] != T or any(s >= t for t, s in zip(ts, ts[1:], strict=False)):
+    if ts[0] != T or any(s >= t for t, s in pairwise(ts)):
         raise ValueError(f"the levels in steps must fall strictly from T = {T}; got {list(steps)}")
     return ts
 
@@ -172,7 +173,7 @@ def invert(
 def final(steps: Iterable[Step]) -> Tensor:
     """Runs a sampler to its end and returns the last x, [B, *shape]."""
     step = None
-    for step in steps:  # noqa: B007
+    for step in steps:
         pass
     if step is None:
         raise ValueError("the sampler yielded no step")
@@ -181,7 +182,7 @@ def final(steps: Iterable[Step]) -> Tensor:
 
 def _moves(schedule: Schedule, x: Tensor, steps) -> Iterator[tuple[int, int, Tensor, Tensor]]:
     ts = timesteps(schedule.T, steps)
-    for t, s in zip(ts, ts[1:], strict=False):
+    for t, s in pairwise(ts):
         yield t, s, *(torch.full((len(x),), level, dtype=torch.long, device=x.device) for level in (t, s))
 
 
