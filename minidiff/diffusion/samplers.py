@@ -5,6 +5,7 @@ Each picture has a random generator of its own, so that the same seed gives the 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -101,7 +102,7 @@ def ddpm(
     if variance not in ("small", "large"):
         raise ValueError(f'variance must be "small" or "large"; got {variance!r}')
     _check_rngs(rngs, x)
-    for t, s, tt, ss in _moves(schedule, x, steps):
+    for _, s, tt, ss in _moves(schedule, x, steps):
         p = denoise(x, tt)
         q = schedule.posterior(p.x0, x, tt, ss)
         x = q.mean
@@ -132,7 +133,7 @@ def ddim(
     if not 0 <= eta <= 1:
         raise ValueError(f"eta must lie in [0, 1]; got {eta}")
     _check_rngs(rngs, x)
-    for _t, s, tt, ss in _moves(schedule, x, steps):
+    for _, s, tt, ss in _moves(schedule, x, steps):
         p, a_t, a_s = denoise(x, tt), schedule.at(tt, x), schedule.at(ss, x)
         var = eta**2 * (1 - a_s) / (1 - a_t) * (1 - a_t / a_s)  # float64; 0 at s = 0
         x = a_s.sqrt().to(x.dtype) * p.x0 + (1 - a_s - var).clamp_min(0).sqrt().to(x.dtype) * p.eps
@@ -172,12 +173,10 @@ def invert(
 
 def final(steps: Iterable[Step]) -> Tensor:
     """Runs a sampler to its end and returns the last x, [B, *shape]."""
-    step = None
-    for step in steps:
-        pass
-    if step is None:
+    last = deque(steps, maxlen=1)
+    if not last:
         raise ValueError("the sampler yielded no step")
-    return step.x
+    return last[0].x
 
 
 def _moves(schedule: Schedule, x: Tensor, steps) -> Iterator[tuple[int, int, Tensor, Tensor]]:

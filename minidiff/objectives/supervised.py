@@ -1,0 +1,47 @@
+"""Losses with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..diffusion import Schedule
+
+
+@dataclass
+class ClassifierLoss:
+    """Cross-entropy of `model(x)` with labels "y".
+
+    Attributes:
+        prepare: batch -> batch, applied first, for augmentation.
+        smoothing: label smoothing in [0, 1).
+    """
+
+    prepare: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
+    smoothing: float = 0.0
+
+    def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the mean loss and {"loss", "accuracy"}, scalars."""
+        batch = self.prepare(batch)
+        logits = model(batch["x"])  # [B, K]
+        loss = F.cross_entropy(logits, batch["y"], label_smoothing=self.smoothing)
+        accuracy = (logits.argmax(1) == batch["y"]).float().mean()
+        return loss, {"loss": loss.detach(), "accuracy": accuracy.detach()}
+
+
+@dataclass
+class NoisyClassifierLoss:
+    """Cross-entropy of `model(x_t, t)` over levels 0..T, for classifier guidance (Dhariwal & Nichol, 2021)."""
+
+    schedule: Schedule
+
+    def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Draws t and eps; returns the mean loss and {"loss"}, scalars."""
+        x0 = batch["x"]
+        t = torch.randint(0, self.schedule.T + 1, (len(x0),), device=x0.device)
+        loss = F.cross_entropy(model(self.schedule.q_sample(x0, t, torch.randn_like(x0)), t), batch["y"])
+        return loss, {"loss": loss.detach()}

@@ -1,0 +1,311 @@
+"""The training loop: a step is a list of turns, and each turn trains one model with one loss and one optimizer.
+
+One CPU process, one GPU, or many GPUs and machines (`accelerate launch`): the same code. Every random draw of a step
+comes from a seed made of (seed, rank, step), so a resumed run needs no stored random state to be bit-identical.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from . import checkpoint as ckpt
+from .ema import EMA
+from .progress import Progress
+
+READ_EVERY = 50  # steps between two reads of the device: losses, and the non-finite flag
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss became infinite or NaN."""
+
+
+class History(dict):
+    """What the losses logged: name -> one float for each step (NaN where the turn did not move)."""
+
+
+@dataclass
+class Turn:
+    """One player's move.
+
+    Attributes:
+        model: what is trained; the loss calls nothing on it but forward.
+        loss: `loss(model, batch) -> (scalar, {name: scalar tensor})`.
+        optimizer: over the model's parameters.
+        every: the turn moves at every `every`-th step.
+        after: called with the model after each move (to clamp a temperature, say).
+        lr: step (from 0) -> factor on the optimizer's learning rates; None keeps them.
+        ema: updated after each move.
+    """
+
+    model: nn.Module
+    loss: Callable
+    optimizer: torch.optim.Optimizer
+    every: int = 1
+    after: Callable[[nn.Module], None] | None = None
+    lr: Callable[[int], float] | None = None
+    ema: EMA | None = None
+
+
+class Fitted(NamedTuple):
+    """What `fit` returns."""
+
+    ema: EMA
+    history: History
+
+
+def fit(
+    model: nn.Module,
+    loss: Callable,
+    loader,
+    steps: int,
+    *,
+    lr: float = 1e-3,
+    warmup: int = 100,
+    betas: tuple[float, float] = (0.9, 0.99),
+    weight_decay: float = 0.0,
+    ema_decay: float = 0.999,
+    clip: float | None = 1.0,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    save_every: int = 1000,
+    resume: bool = False,
+    hooks: Sequence[Callable[[int], None]] = (),
+    progress: bool = True,
+    label: str = "",
+) -> Fitted:
+    """Trains one model with AdamW, linear warm-up, cosine decay to 0, and an EMA. Arguments as in `Turn` and `run`.
+
+    Returns:
+        (ema, history): `ema.model` is the averaged model in eval mode; `history["loss"]` one float a step.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+    ema = EMA(model, ema_decay)
+    turn = Turn(model, loss, optimizer, lr=lambda step: warmup_cosine(step, steps, warmup), ema=ema)
+    history = run(
+        [turn], loader, steps, seed=seed, clip=clip, checkpoint=checkpoint, save_every=save_every, resume=resume,
+        hooks=hooks, progress=progress, label=label,
+    )  # fmt: skip
+    return Fitted(ema, history)
+
+
+def warmup_cosine(step: int, steps: int, warmup: int) -> float:
+    """Learning-rate factor: up in a line over `warmup` steps, then down along half a cosine to 0 at `steps`.
+
+    >>> [round(warmup_cosine(step, 12, 2), 2) for step in (0, 1, 2, 7, 12)]
+    [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 + 0.5 * math.cos(math.pi * (step - warmup) / max(1, steps - warmup))
+
+
+def run(
+    turns: Sequence[Turn],
+    loader,
+    steps: int,
+    *,
+    seed: int = 0,
+    clip: float | None = 1.0,
+    precision: str = "auto",
+    compile: bool = False,
+    checkpoint: str | Path | None = None,
+    save_every: int = 1000,
+    resume: bool = False,
+    hooks: Sequence[Callable[[int], None]] = (),
+    progress: bool = True,
+    label: str = "",
+) -> History:
+    """Trains for `steps` steps (counted from the start of training, also after a resume).
+
+    Args:
+        turns: moved in this order at each step; all see the same batch.
+        loader: has `from_step(step) -> Iterator[Batch]`; with several processes also `shard(rank, world)`.
+        steps: total number of steps.
+        seed: of every random draw in the losses and models.
+        clip: largest gradient norm; None leaves gradients alone.
+        precision: "no", "bf16", "fp16", or "auto": bf16 (else fp16) on CUDA, float32 on a CPU.
+        compile: run the models through `torch.compile`.
+        checkpoint: file to write, after every `save_every` steps and at the end.
+        resume: go on from `checkpoint` if it is there. Without it, a file that is there is an error, never overwritten.
+        hooks: called with the number of steps done, after each step.
+        progress: show a progress line (first process only).
+        label: its beginning.
+
+    Returns:
+        The logged values of all steps.
+
+    Raises:
+        ValueError, FileExistsError: an argument is wrong.
+        TrainingDiverged: a loss was not finite (found within 50 steps, and before any checkpoint is written).
+        CheckpointError: the checkpoint cannot be used.
+    """
+    turns = list(turns)
+    _check(turns, steps, save_every, checkpoint, resume)
+    accelerator = _accelerator(precision)
+    rank, world, device = accelerator.process_index, accelerator.num_processes, accelerator.device
+    loader = loader.shard(rank, world) if world > 1 else loader
+    prepared = [accelerator.prepare(turn.model, turn.optimizer) for turn in turns]
+    _settle(turns, device, compile)
+    log = _Log(turns, checkpoint, accelerator)
+    start = log.restore(seed) if resume and checkpoint and Path(checkpoint).exists() else 0
+    bar = Progress(steps, start, label) if progress and accelerator.is_main_process else None
+    batches = iter(loader.from_step(start)) if start < steps else iter(())
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            for step in range(start, steps):
+                torch.manual_seed(step_seed(seed, rank, step))
+                batch = {k: v.to(device, non_blocking=True) for k, v in next(batches).items()}
+                for i, (turn, (model, optimizer)) in enumerate(zip(turns, prepared, strict=True)):
+                    if (step + 1) % turn.every == 0:
+                        log.note(i, step, *_move(accelerator, turn, model, optimizer, batch, clip, step))
+                done = step + 1
+                save = checkpoint is not None and (done % save_every == 0 or done == steps)
+                if done % READ_EVERY == 0 or save or done == steps:
+                    log.read(done)
+                if save:
+                    log.save(done, seed)
+                for hook in hooks:
+                    hook(done)
+                if bar:
+                    bar.update(done, log.last())
+    finally:
+        for model, _ in prepared:  # takes mixed precision's wrapper off `forward` again
+            accelerator.unwrap_model(model, keep_fp32_wrapper=False, keep_torch_compile=False)
+    return log.history
+
+
+def step_seed(seed: int, rank: int, step: int) -> int:
+    """The seed of one step's random draws, 63 bits that differ for each (seed, rank, step).
+
+    >>> step_seed(0, 0, 1) == step_seed(0, 0, 1) != step_seed(0, 1, 0)
+    True
+    """
+    digest = hashlib.blake2b(f"{seed}/{rank}/{step}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _move(accelerator, turn: Turn, model, optimizer, batch, clip, step) -> tuple[Tensor, dict[str, Tensor]]:
+    optimizer.zero_grad(set_to_none=True)
+    loss, logs = turn.loss(model.train(), batch)
+    accelerator.backward(loss)
+    if clip is not None:
+        accelerator.clip_grad_norm_(model.parameters(), clip)
+    if turn.lr is not None:
+        for group in turn.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * turn.lr(step)
+    optimizer.step()
+    if turn.after is not None:
+        turn.after(turn.model)
+    if turn.ema is not None:
+        turn.ema.update(turn.model)
+    return loss.detach(), logs
+
+
+class _Log:
+    """Collects what the losses say on the device, and reads it there rarely."""
+
+    def __init__(self, turns: list[Turn], path, accelerator):
+        self.turns, self.path, self.accelerator = turns, path, accelerator
+        self.history, self.pending, self.good = History(), [], None
+        self.bad = torch.zeros(len(turns), dtype=torch.long, device=accelerator.device)  # first non-finite step, or 0
+
+    def note(self, i: int, step: int, loss: Tensor, logs: dict[str, Tensor]) -> None:
+        self.bad[i].masked_fill_(self.bad[i].eq(0) & ~loss.isfinite(), step + 1)
+        self.pending.append((step, logs))
+
+    def read(self, done: int) -> None:
+        """Brings the pending values to the host; the one point where a step waits for the device."""
+        bad = self.accelerator.reduce(self.bad, "sum") if self.accelerator.num_processes > 1 else self.bad
+        if any(bad.tolist()):
+            self._diverged()
+        for name in {name for _, logs in self.pending for name in logs}:
+            steps = [step for step, logs in self.pending if name in logs]
+            values = torch.stack([logs[name].float() for _, logs in self.pending if name in logs])
+            values = self.accelerator.reduce(values, "mean").tolist()
+            column = self.history.setdefault(name, [])
+            column.extend([math.nan] * (done - len(column)))
+            for step, value in zip(steps, values, strict=True):
+                column[step] = value
+        self.pending = []
+
+    def last(self) -> str:
+        """The mean of the last values read, for the progress line."""
+        means = {k: _mean(v[-READ_EVERY:]) for k, v in self.history.items()}
+        return ", ".join(f"{k} {v:.4f}" for k, v in means.items())
+
+    def _diverged(self) -> None:
+        i, first = next(((i, b) for i, b in enumerate(self.bad.tolist()) if b), (0, None))
+        where = "on another process" if first is None else f"at step {first}"
+        rates = [group["lr"] for group in self.turns[i].optimizer.param_groups]
+        good = f"the last good checkpoint is {self.path}, step {self.good}" if self.good else "there is no checkpoint"
+        raise TrainingDiverged(
+            f"the loss of turn {i} ({type(self.turns[i].loss).__name__}) was not finite {where}, "
+            f"learning rate {', '.join(f'{r:g}' for r in rates)}; {good}"
+        )
+
+    def save(self, done: int, seed: int) -> None:
+        if self.accelerator.is_main_process:
+            history = {k: torch.tensor(v, dtype=torch.float64) for k, v in self.history.items()}
+            tensors, parts = ckpt.pack(self.turns, history)
+            scaler = self.accelerator.scaler
+            meta = {"step": done, "seed": seed, "turns": parts, "scaler": scaler.state_dict() if scaler else None}
+            ckpt.save(self.path, tensors, meta)
+        self.accelerator.wait_for_everyone()
+        self.good = done
+
+    def restore(self, seed: int) -> int:
+        tensors, meta = ckpt.load(self.path)
+        if meta["seed"] != seed:
+            raise ckpt.CheckpointError(f"{self.path} was trained with seed {meta['seed']}; this run has seed {seed}")
+        history = ckpt.unpack(self.path, self.turns, tensors, meta["turns"])
+        self.history.update({k: v.tolist() for k, v in history.items()})
+        if meta["scaler"] and self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(meta["scaler"])
+        self.good = meta["step"]
+        return self.good
+
+
+def _mean(values: Iterable[float]) -> float:
+    values = [v for v in values if not math.isnan(v)]
+    return sum(values) / len(values) if values else math.nan
+
+
+def _accelerator(precision: str):
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    cuda = torch.cuda.is_available()
+    if precision == "auto":
+        precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if cuda else "no"
+    if precision not in ("no", "bf16", "fp16"):
+        raise ValueError(f'precision must be "auto", "no", "bf16" or "fp16"; got {precision!r}')
+    AcceleratorState._reset_state()  # a singleton: without this the first run's precision would bind all later ones
+    return Accelerator(mixed_precision=precision, cpu=not cuda)  # no MPS: it lacks the tables' float64
+
+
+def _settle(turns: list[Turn], device: torch.device, compile: bool) -> None:
+    for turn in turns:
+        if turn.ema is not None:
+            turn.ema.model.to(device)
+        for group in turn.optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        if compile:
+            turn.model.compile()  # in place: parameter names stay as they are
+
+
+def _check(turns, steps, save_every, checkpoint, resume) -> None:
+    if not turns:
+        raise ValueError("turns must not be empty")
+    for name, value in (("steps", steps), ("save_every", save_every), *(("every", t.every) for t in turns)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
+    if checkpoint is not None and not resume and Path(checkpoint).exists():
+        raise FileExistsError(f"{checkpoint} is there already: pass resume=True to go on from it, or remove it")
