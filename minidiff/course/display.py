@@ -1,0 +1,50 @@
+"""What the course shows in a notebook: HTML with a plain-text twin."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Something that a notebook shows as HTML and a terminal as text.
+
+    Attributes:
+        html: what a notebook or the book shows; no script or style from elsewhere.
+        text: the same in plain words.
+    """
+
+    html: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def show(thing: object) -> None:
+    """Show `thing` below the cell that runs, or print its text where there is no notebook."""
+    from IPython.display import display
+
+    display(thing)
+
+
+def inline(text: str) -> str:
+    """HTML of one line of Markdown: only `code`, *emphasis* and **strong** are known.
+
+    >>> inline("use `a < b` **once**")
+    'use <code>a &lt; b</code> <strong>once</strong>'
+    """
+    parts = re.split(r"`([^`]+)`", text)
+    for i, part in enumerate(parts):
+        part = html.escape(part, quote=False)
+        if i % 2:
+            parts[i] = f"<code>{part}</code>"
+        else:
+            part = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", part)
+            parts[i] = re.sub(r"(?<!\w)\*([^*]+)\*", r"<em>\1</em>", part)
+    return "".join(parts)

@@ -1,0 +1,124 @@
+"""`Lesson`: the one thing of this package that every notebook talks to."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+
+import numpy as np
+import torch
+
+from minidiff.course import cells
+from minidiff.course.display import Shown, inline, show
+from minidiff.course.engine import Result, judge
+from minidiff.course.exercise import Exercise, exercises
+from minidiff.course.profile import profile
+
+
+class Lesson:
+    """One lesson in a notebook.
+
+    Args:
+        number: two digits, as in `"02"`.
+        data: name of the data set that the lesson would like; `digits` stands in where it cannot be had.
+
+    Attributes:
+        number: as given.
+        profile: sizes of this lesson, as in `lesson.profile.steps`; `lesson.profile.name` is the profile.
+        device: `cuda` where there is one, else `cpu`.
+        dataset: name of the data set in use, known once `setup` has run.
+
+    Raises:
+        ValueError: if the number is not two digits, or `MINIDIFF_PROFILE` is unknown.
+    """
+
+    def __init__(self, number: str, data: str = "mnist") -> None:
+        if not (isinstance(number, str) and len(number) == 2 and number.isdigit()):
+            raise ValueError(f"number is {number!r}; it must be two digits in quotes, as in '02'")
+        self.number = number
+        self.profile = profile(number)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.dataset = data
+        self._exercises = {e.name: e for e in exercises(number)}
+        self._batches: dict[str, dict] = {}
+
+    def setup(self, seed: int = 0) -> None:
+        """Seed everything, set the plot style and print device, profile and data set in one line."""
+        from minidiff.course import plots
+
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        plots.style()
+        wanted = self.dataset
+        images = self.data("train")["x"]
+        print(
+            f"Lesson {self.number} | device {self.device} | profile {self.profile.name} | "
+            f"data {self.dataset}, {len(images):,} pictures of {images.shape[-2]} x {images.shape[-1]}"
+        )
+        if self.dataset != wanted:
+            print(f"{wanted} cannot be had here: the lesson goes on with {self.dataset}, and every cell still runs.")
+
+    def data(self, split: str = "train") -> dict:
+        """The data set as one batch on the lesson's device, `"x"` [N,C,H,W] in [-1,1] and `"y"` [N].
+
+        Args:
+            split: `train` or `test`.
+        """
+        if split not in self._batches:
+            from minidiff.data import load_or_digits
+
+            self.dataset, batch = load_or_digits(self.dataset, split, device=self.device)
+            self._batches[split] = batch
+        return self._batches[split]
+
+    def exercise(self, name: str) -> Exercise:
+        """The registered exercise.
+
+        Raises:
+            KeyError: if the lesson has none of that name.
+        """
+        if name not in self._exercises:
+            raise KeyError(f"lesson {self.number} has no exercise {name!r}; it has: {', '.join(self._exercises)}")
+        return self._exercises[name]
+
+    def judge(self, name: str, answer: object) -> Result:
+        """Judge an answer and return the result without showing it."""
+        return judge(self.exercise(name), answer, device=self.device)
+
+    def check(self, name: str, answer: object = ...) -> None:
+        """Show whether an answer is not attempted, passed, wrong (with a diagnosis) or raised (with the line)."""
+        show(self.judge(name, answer))
+
+    def use(self, name: str, answer: object = ...) -> object:
+        """The learner's answer if it passes, else the reference, with a visible notice which of the two it is."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            result = self.judge(name, answer)
+        if result.passed:
+            show(_notice(f"From here on the notebook uses your `{name}`."))
+            return answer
+        show(_notice(f"Yours is {result.status}, so from here on the notebook uses the course's `{name}`."))
+        return self.reference(name)
+
+    def reference(self, name: str) -> object:
+        """The course's own answer."""
+        return self.exercise(name).build(self.exercise(name).solution, "solution")
+
+    def hints(self, name: str) -> None:
+        """Show the hints, folded."""
+        show(_markdown("\n\n".join(cells.fold(f"Hint {i}", h) for i, h in enumerate(self.exercise(name).hints, 1))))
+
+    def solution(self, name: str) -> None:
+        """Show the solution, folded."""
+        show(_markdown(cells.fold("Solution", f"```python\n{self.exercise(name).solution.strip()}\n```")))
+
+
+def _markdown(text: str) -> object:
+    from IPython.display import Markdown
+
+    return Markdown(text)
+
+
+def _notice(text: str) -> Shown:
+    return Shown(f'<div class="minidiff-notice" role="note">{inline(text)}</div>', text.replace("`", ""))

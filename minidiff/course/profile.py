@@ -1,0 +1,77 @@
+"""How much a lesson computes: one table from profile to steps, sizes and sample counts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+PROFILES = ("smoke", "laptop", "gpu")
+
+# lesson -> size -> (smoke, laptop, gpu)
+TABLE: dict[str, dict[str, tuple[int, int, int]]] = {
+    "02": {
+        "particles": (200, 4000, 20000),  # particles of the simulated gas
+        "walk_steps": (20, 400, 400),  # time steps of the simulation
+        "pictures": (64, 2000, 10000),  # pictures whose x_T is compared with N(0, I)
+        "frames": (6, 24, 30),  # frames of a player
+    },
+    "03": {
+        "steps": (6, 750, 4000),  # optimizer steps
+        "batch": (16, 128, 256),
+        "samples": (20, 2000, 10000),  # generated pictures that are measured
+        "sample_steps": (4, 25, 50),  # DDIM steps
+        "frames": (4, 24, 30),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The sizes of one lesson in one profile; each is an attribute, as in `profile.steps`.
+
+    Attributes:
+        name: `smoke` (seconds; tests), `laptop` or `gpu`.
+        lesson: number of the lesson.
+        sizes: size -> number.
+    """
+
+    name: str
+    lesson: str
+    sizes: Mapping[str, int]
+
+    def __getattr__(self, size: str) -> int:
+        if size.startswith("__"):  # asked for by copy and pickle before `sizes` is there
+            raise AttributeError(size)
+        if size in self.sizes:
+            return self.sizes[size]
+        known = ", ".join(self.sizes) or "none"
+        raise AttributeError(f"lesson {self.lesson} has no size {size!r} in minidiff/course/profile.py; known: {known}")
+
+
+def profile_name() -> str:
+    """The profile in use: `MINIDIFF_PROFILE`, else `gpu` where there is CUDA, else `laptop`.
+
+    Raises:
+        ValueError: if `MINIDIFF_PROFILE` is none of the three.
+    """
+    name = os.environ.get("MINIDIFF_PROFILE") or ("gpu" if torch.cuda.is_available() else "laptop")
+    if name not in PROFILES:
+        raise ValueError(f"MINIDIFF_PROFILE is {name!r}; it must be one of {', '.join(PROFILES)}")
+    return name
+
+
+def profile(lesson: str) -> Profile:
+    """The sizes of a lesson in the profile in use.
+
+    Args:
+        lesson: number of the lesson, as in `"03"`.
+
+    Raises:
+        ValueError: if `MINIDIFF_PROFILE` is none of the three.
+    """
+    name = profile_name()
+    column = PROFILES.index(name)
+    return Profile(name, lesson, {size: row[column] for size, row in TABLE.get(lesson, {}).items()})
