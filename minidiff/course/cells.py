@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from minidiff.course.display import fold
 from minidiff.course.exercise import IMPORTS, Exercise
 
 _STARS = {1: "fill in", 2: "write", 3: "think"}
@@ -16,21 +17,6 @@ class Cell(NamedTuple):
 
     kind: str
     source: str
-
-
-def fold(summary: str, body: str) -> str:
-    """A folded block that renders in JupyterLab, in Colab and in the book.
-
-    >>> print(fold("Hint", "Look *up*."))
-    <details>
-    <summary>Hint</summary>
-    <BLANKLINE>
-    Look *up*.
-    <BLANKLINE>
-    </details>
-    """
-    # Without the blank line after </summary> the body is not read as Markdown.
-    return f"<details>\n<summary>{summary}</summary>\n\n{body.strip()}\n\n</details>"
 
 
 def markdown(exercise: Exercise) -> str:

@@ -66,6 +66,13 @@ def leaves(value: object, path: str = "") -> Leaves:
     return found
 
 
+def tensors(arguments: object) -> Leaves:
+    """The tensors among a call's arguments, keyed by their place; iterators are left alone."""
+    found: Leaves = {}
+    mapped(arguments, lambda x: found.setdefault(f"[{len(found)}]", x.detach().cpu().double().clone()), lambda m: m)
+    return found
+
+
 def difference(got: Leaves, want: Leaves, tolerance: float) -> str | None:
     """How `got` differs from `want`, or None if they agree.
 
@@ -91,9 +98,9 @@ def _structure(got: Leaves, want: Leaves) -> str:
     kinds = [_kind(next(iter(x.items()))) for x in (got, want)]
     if kinds[0] == kinds[1]:
         missing = [p for p in want if p not in got]
-        return f"Your output has no entry `{missing[0].removesuffix('()')}`." if missing else (
-            f"Your output has an entry `{next(p for p in got if p not in want)}` that should not be there."
-        )
+        if missing:
+            return f"Your output has no entry `{missing[0].removesuffix('()')}`."
+        return f"Your output has an entry `{next(p for p in got if p not in want)}` that should not be there."
     return f"Your output is {kinds[0]}; it must be {kinds[1]}."
 
 

@@ -33,6 +33,21 @@ def show(thing: object) -> None:
     display(thing)
 
 
+def fold(summary: str, body: str) -> str:
+    """A folded block that renders in JupyterLab, in Colab and in the book.
+
+    >>> print(fold("Hint", "Look *up*."))
+    <details>
+    <summary>Hint</summary>
+    <BLANKLINE>
+    Look *up*.
+    <BLANKLINE>
+    </details>
+    """
+    # Without the blank line after </summary> the body is not read as Markdown.
+    return f"<details>\n<summary>{summary}</summary>\n\n{body.strip()}\n\n</details>"
+
+
 def inline(text: str) -> str:
     """HTML of one line of Markdown: only `code`, *emphasis* and **strong** are known.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 import io
+import os
 import random
 import re
 import sysconfig
@@ -18,14 +19,17 @@ from typing import Literal
 import numpy as np
 import torch
 
-from minidiff.course.compare import Leaves, difference, in_float64, leaves, on_device
+from minidiff.course.compare import Leaves, difference, in_float64, leaves, on_device, tensors
 from minidiff.course.display import inline
 from minidiff.course.exercise import Exercise
 
 Status = Literal["not attempted", "passed", "wrong", "raised"]
 _LOOK = {"not attempted": ("&#9675;", "#767676"), "passed": ("&#10003;", "#009E73")}
 _FAILED = ("&#10007;", "#D55E00")
-_PACKAGE = str(Path(__file__).resolve().parents[1])
+_LIBRARY = tuple(  # code that the learner did not write
+    str(Path(p)) + os.sep
+    for p in (Path(__file__).resolve().parents[1], *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class _Run:
     """Everything that one answer did on the probes."""
 
     outputs: list[Leaves]
-    error: Exception | None = None
+    error: BaseException | None = None
     changed: int | None = None  # index of the probe whose arguments were changed in place
     raw: object = None  # what the first probe returned
 
@@ -104,7 +108,7 @@ def judge(exercise: Exercise, answer: object, *, device: str = "cpu", seed: int 
     Returns:
         The outcome, with a message for the learner. An interrupt from the keyboard goes through.
     """
-    with preserved():
+    with preserved(), torch.enable_grad():
         return _judge(exercise, answer, device, seed)
 
 
@@ -114,7 +118,7 @@ def expected(exercise: Exercise, seed: int = 0) -> list[object]:
         return [exercise.oracle()]
     truth = []
     for i, arguments in enumerate(exercise.probes(_rng(exercise, seed))):
-        torch.manual_seed(i)
+        _seed(i)
         truth.append(exercise.oracle(*in_float64(tuple(arguments))))
     return truth
 
@@ -140,6 +144,12 @@ def _judge(exercise: Exercise, answer: object, device: str, seed: int) -> Result
     return Result(name, "raised", f"{said}. {message}" if known else said, _line(run.error), known)
 
 
+def _seed(number: int) -> None:
+    torch.manual_seed(number)
+    np.random.seed(number)
+    random.seed(number)
+
+
 def _rng(exercise: Exercise, seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(zlib.crc32(exercise.id.encode()) + seed)
 
@@ -150,15 +160,15 @@ def _run(exercise: Exercise, answer: object, device: str, seed: int) -> _Run:
     outputs, raw, changed = [], None, None
     call = exercise.call or (lambda thing, *arguments: thing(*arguments))
     for i, arguments in enumerate(exercise.probes(_rng(exercise, seed))):
-        private, before = on_device(tuple(arguments), device), leaves(tuple(arguments))
-        torch.manual_seed(i)
+        private, before = on_device(tuple(arguments), device), tensors(tuple(arguments))
+        _seed(i)
         try:
             output = call(answer, *private)
             raw = output if i == 0 else raw
             outputs.append(leaves(output))
         except (Exception, SystemExit) as error:
             return _Run(outputs, error, changed, raw)
-        if not exercise.in_place and changed is None and difference(leaves(private), before, 0.0):
+        if not exercise.in_place and changed is None and difference(tensors(private), before, 0.0):
             changed = i
     return _Run(outputs, None, changed, raw)
 
@@ -167,10 +177,18 @@ def _mismatch(exercise: Exercise, run: _Run, seed: int) -> str:
     """The first difference from the truth, or an empty string."""
     if run.error is not None:
         return "It raises an error."
-    for got, want in zip(run.outputs, expected(exercise, seed), strict=True):
+    probes = exercise.probes(_rng(exercise, seed)) if exercise.probes else [()]
+    for arguments, got, want in zip(probes, run.outputs, expected(exercise, seed), strict=True):
         message = difference(got, leaves(want), exercise.tolerance)
         if message:
-            return message
+            return _unchanged(arguments, got) or message
+    return ""
+
+
+def _unchanged(arguments: tuple, got: Leaves) -> str:
+    for number, argument in enumerate(arguments, 1):
+        if isinstance(argument, torch.Tensor) and not difference(got, leaves(argument), 0.0):
+            return f"Your output is argument number {number}, unchanged."
     return ""
 
 
@@ -211,8 +229,7 @@ def _first_line(error: BaseException) -> str:
 
 def _line(error: BaseException) -> str:
     """The deepest line of the traceback that the learner wrote."""
-    library = (_PACKAGE, *(sysconfig.get_path(p) for p in ("stdlib", "purelib", "platlib")))
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(library)]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_LIBRARY)]
     if not frames:
         return ""
     return f"line {frames[-1].lineno}: {frames[-1].line}"

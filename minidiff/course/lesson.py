@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import random
 
@@ -14,6 +15,7 @@ from minidiff.course.display import Shown, inline, show
 from minidiff.course.engine import Result, judge
 from minidiff.course.exercise import Exercise, exercises
 from minidiff.course.profile import profile
+from minidiff.recipes.results import record
 
 
 class Lesson:
@@ -28,6 +30,7 @@ class Lesson:
         profile: sizes of this lesson, as in `lesson.profile.steps`; `lesson.profile.name` is the profile.
         device: `cuda` where there is one, else `cpu`.
         dataset: name of the data set in use, known once `setup` has run.
+        record: `minidiff.recipes.results.record` with this lesson as the source.
 
     Raises:
         ValueError: if the number is not two digits, or `MINIDIFF_PROFILE` is unknown.
@@ -41,6 +44,8 @@ class Lesson:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.dataset = data
         self._exercises = {e.name: e for e in exercises(number)}
+        self._found: dict[str, str] = {}  # exercise -> its last status
+        self.record = functools.partial(record, source=f"lesson {number}")
         self._batches: dict[str, dict] = {}
 
     def setup(self, seed: int = 0) -> None:
@@ -85,7 +90,9 @@ class Lesson:
 
     def judge(self, name: str, answer: object) -> Result:
         """Judge an answer and return the result without showing it."""
-        return judge(self.exercise(name), answer, device=self.device)
+        result = judge(self.exercise(name), answer, device=self.device)
+        self._found[name] = result.status
+        return result
 
     def check(self, name: str, answer: object = ...) -> None:
         """Show whether an answer is not attempted, passed, wrong (with a diagnosis) or raised (with the line)."""
@@ -104,6 +111,16 @@ class Lesson:
     def reference(self, name: str) -> object:
         """The course's own answer."""
         return self.exercise(name).build(self.exercise(name).solution, "solution")
+
+    def summary(self) -> None:
+        """Show every exercise of the lesson with its minutes and what the last check found."""
+        rows = [(e.name, e.minutes, self._found.get(e.name, "not attempted")) for e in self._exercises.values()]
+        done = f"{sum(status == 'passed' for *_, status in rows)} of {len(rows)} exercises passed"
+        lines = [f"  {name}: {status} ({minutes} minutes)" for name, minutes, status in rows]
+        table = "".join(
+            f"<tr><td><code>{n}</code></td><td>{m} minutes</td><td>{status}</td></tr>" for n, m, status in rows
+        )
+        show(Shown(f"<p><strong>{done}</strong></p><table>{table}</table>", "\n".join([done, *lines])))
 
     def hints(self, name: str) -> None:
         """Show the hints, folded."""

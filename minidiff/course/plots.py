@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
+
+from minidiff.diffusion import Step
+
+DPI = 90
 
 # Okabe and Ito's palette, told apart also by readers who see fewer colours.
 PALETTE = {
@@ -31,8 +36,8 @@ def style() -> None:
     mpl.rcParams.update(
         {
             "figure.figsize": (7.0, 3.2),
-            "figure.dpi": 90,
-            "savefig.dpi": 90,
+            "figure.dpi": DPI,
+            "savefig.dpi": DPI,
             "figure.facecolor": "white",
             "axes.facecolor": "white",
             "savefig.facecolor": "white",
@@ -49,13 +54,13 @@ def style() -> None:
     )
 
 
-def montage(images: Tensor, ncol: int = 8, pad: int = 1) -> Tensor:
-    """Lay pictures out in rows on one canvas.
+def montage(images: Tensor, ncol: int = 8, gap: tuple[int, int] = (1, 1)) -> Tensor:
+    """Lay pictures out in rows on one white canvas.
 
     Args:
         images: [N,C,H,W] in [-1,1], C = 1 or 3.
         ncol: pictures in a row.
-        pad: pixels of white between them.
+        gap: pixels between rows and between columns.
 
     Returns:
         [H',W',3] uint8.
@@ -68,25 +73,25 @@ def montage(images: Tensor, ncol: int = 8, pad: int = 1) -> Tensor:
     """
     from minidiff.data.transforms import to_uint8
 
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise ValueError(f"images has shape {list(images.shape)}; it must be [N,C,H,W] with C = 1 or 3")
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
+        raise ValueError(f"images has shape {list(images.shape)}; it must be [N,C,H,W] with N >= 1 and C = 1 or 3")
     n, _, h, w = images.shape
-    ncol = min(ncol, n)
-    nrow = -(-n // ncol)
-    canvas = torch.full((nrow * (h + pad) - pad, ncol * (w + pad) - pad, 3), 255, dtype=torch.uint8)
+    nrow, ncol = -(-n // ncol), min(ncol, n)
+    down, right = h + gap[0], w + gap[1]
+    canvas = torch.full((nrow * down - gap[0], ncol * right - gap[1], 3), 255, dtype=torch.uint8)
     for i, picture in enumerate(to_uint8(images.detach().cpu()).expand(-1, 3, -1, -1)):
-        top, left = i // ncol * (h + pad), i % ncol * (w + pad)
+        top, left = i // ncol * down, i % ncol * right
         canvas[top : top + h, left : left + w] = picture.permute(1, 2, 0)
     return canvas
 
 
 def grid(images: Tensor, ncol: int = 8, titles: Sequence[str] | None = None, scale: float = 1.5) -> None:
-    """Draw pictures as a grid in a new figure.
+    """Draw pictures as a grid in a new figure, which the notebook shows below the cell.
 
     Args:
-        images: [N,C,H,W] in [-1,1].
+        images: [N,C,H,W] in [-1,1], C = 1 or 3.
         ncol: pictures in a row.
-        titles: one for each picture, or one for each column if there are `ncol` of them.
+        titles: one above each picture, or one above each column.
         scale: screen pixels for each pixel of a picture.
 
     Raises:
@@ -94,31 +99,40 @@ def grid(images: Tensor, ncol: int = 8, titles: Sequence[str] | None = None, sca
     """
     import matplotlib.pyplot as plt
 
-    n, _, h, w = images.shape if images.ndim == 4 else (0, 0, 0, 0)
-    ncol = min(ncol, n)
-    if titles is not None and len(titles) not in (n, ncol):
+    n, ncol = len(images), min(ncol, len(images))
+    titles = [] if titles is None else titles
+    if len(titles) not in (0, n, ncol):
         raise ValueError(f"titles has {len(titles)} entries; it must have {n} (pictures) or {ncol} (columns)")
-    each = titles is not None and len(titles) == n
-    canvas = montage(images, ncol, pad=12 if each and n > ncol else 1)
-    fig, ax = plt.subplots(figsize=(canvas.shape[1] * scale / 90, canvas.shape[0] * scale / 90 + 0.3 * bool(titles)))
-    ax.imshow(canvas.numpy(), interpolation="nearest")
-    ax.set_axis_off()
-    step_h, step_w = h + (12 if each and n > ncol else 1), w + (12 if each and n > ncol else 1)
-    for i, title in enumerate(titles or ()):
-        row, col = divmod(i, ncol)
-        ax.text(col * step_w + w / 2, row * step_h - 2, title, ha="center", va="bottom", fontsize=8)
+    label = math.ceil(16 / scale)  # height of a title in pixels of the canvas
+    gap = (label if len(titles) > ncol else 1, 1)
+    canvas = montage(images, ncol, gap)
+    tall, wide = canvas.shape[0] + bool(titles) * label, canvas.shape[1]
+    figure = plt.figure(figsize=(wide * scale / DPI, tall * scale / DPI), layout="none")
+    axes = figure.add_axes((0, 0, 1, canvas.shape[0] / tall))
+    axes.imshow(canvas.numpy(), interpolation="nearest", aspect="auto")
+    axes.set_axis_off()
+    h, w = images.shape[-2] + gap[0], images.shape[-1] + gap[1]
+    for i, title in enumerate(titles):
+        place = (i % ncol * w + w / 2 - 1, i // ncol * h - 2)
+        axes.text(*place, title, ha="center", va="bottom", fontsize=8, clip_on=False)
 
 
-def trajectory(steps: Iterable, every: int = 1, count: int = 4, scale: float = 1.5) -> None:
-    """Draw how a few pictures come out of noise: one row for each, one column for each kept step.
+def trajectory(steps: Iterable[Step], columns: int = 8, count: int = 4, scale: float = 1.5) -> None:
+    """Draw how pictures come out of noise: a row for each picture, a column for each kept step.
 
     Args:
-        steps: `Step(t, x, x0)` of a sampler, x [B,C,H,W].
-        every: keep each `every`-th step; the last is always kept.
-        count: how many pictures of the batch.
+        steps: `Step(t, x, x0)` of a sampler, x [B,C,H,W]; kept evenly spaced, first and last among them.
+        columns: steps to keep.
+        count: pictures of the batch to show.
         scale: screen pixels for each pixel of a picture.
+
+    Raises:
+        ValueError: if there is no step.
     """
     steps = list(steps)
-    kept = steps[:: -every or None][::-1] if every > 1 else steps
-    rows = torch.stack([s.x[:count] for s in kept], dim=1).flatten(0, 1)
-    grid(rows, ncol=len(kept), titles=[f"t = {s.t}" for s in kept], scale=scale)
+    if not steps:
+        raise ValueError("steps is empty; it must hold at least one Step of a sampler")
+    columns = min(columns, len(steps))
+    kept = [steps[round(i)] for i in torch.linspace(0, len(steps) - 1, columns).tolist()]
+    rows = torch.stack([s.x[:count] for s in kept], dim=1).flatten(0, 1)  # [count * columns, C, H, W]
+    grid(rows, ncol=columns, titles=[f"t = {int(s.t)}" for s in kept], scale=scale)

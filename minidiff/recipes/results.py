@@ -1,0 +1,115 @@
+"""Write a measured result with its provenance to `results/`, and read all of them back."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from minidiff.recipes.provenance import provenance
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+Number = float | int
+
+
+def folder() -> Path:
+    """Where results stand: `MINIDIFF_RESULTS`, else `results/` of the checkout."""
+    return Path(os.environ.get("MINIDIFF_RESULTS") or _ROOT / "results")
+
+
+def record(
+    name: str,
+    value: Number | Mapping[str, Number],
+    *,
+    source: str,
+    seed: int | Sequence[int] | None = None,
+    images: int | None = None,
+    interval: tuple[float, float] | None = None,
+    floor: float | None = None,
+    unit: str = "",
+    claim: int | None = None,
+    holds: bool | None = None,
+    figure: str = "",
+    note: str = "",
+) -> None:
+    """Write one measured result to `results/NAME.json`, whole or not at all.
+
+    Nothing is written unless `MINIDIFF_RECORD` is 1 (`make outputs` and the recipes set it), and
+    never in the `smoke` profile: its numbers mean nothing.
+
+    Args:
+        name: file name without ending; letters, digits, `_`, `-` and `.`.
+        value: the number, or several named ones.
+        source: what measured it, as in `"lesson 02"` or `"recipe mnist_ddpm"`.
+        seed: seed or seeds used.
+        images: training images seen, counted with repetition.
+        interval: a 95 % interval of the value, low end first.
+        floor: what the metric gives for real data against real data.
+        unit: of the value; empty for a pure number.
+        claim: number of the claim that it tests, 1 to 16 (`minidiff.course.claims`).
+        holds: whether the measurement agrees with the claim, decided by the code that measured.
+        figure: what the figure or table beside it is called.
+        note: anything that a reader must know to read the number.
+
+    Raises:
+        ValueError: if the name is no file name, a number is not finite or the interval is upside down.
+    """
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f"name is {name!r}; it must consist of letters, digits, '_', '-' and '.'")
+    numbers = value if isinstance(value, Mapping) else {"value": value}
+    bad = {k: v for k, v in numbers.items() if isinstance(v, bool) or not math.isfinite(v)}
+    if bad:
+        raise ValueError(f"value of {name} holds {bad}; it must hold finite numbers")
+    if interval is not None and not interval[0] <= interval[1]:
+        raise ValueError(f"interval of {name} is {interval}; its low end must come first")
+    if os.environ.get("MINIDIFF_RECORD") != "1" or os.environ.get("MINIDIFF_PROFILE") == "smoke":
+        return
+    content = {
+        "name": name,
+        "value": {k: float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value),
+        "interval": list(interval) if interval else None,
+        "floor": floor,
+        "unit": unit,
+        "claim": claim,
+        "holds": holds,
+        "figure": figure,
+        "note": note,
+        "provenance": {
+            "source": source,
+            "seed": seed,
+            "images": images,
+            "profile": _profile(),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            **provenance(),
+        },
+    }
+    _write(folder() / f"{name}.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def load(root: Path | None = None) -> list[dict]:
+    """All recorded results, in the order of their names.
+
+    Args:
+        root: the folder; by default `folder()`.
+    """
+    return [json.loads(path.read_text("utf-8")) for path in sorted((root or folder()).glob("*.json"))]
+
+
+def _profile() -> str:
+    return os.environ.get("MINIDIFF_PROFILE") or ("gpu" if torch.cuda.is_available() else "laptop")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".tmp", delete=False) as file:
+        file.write(text)
+    os.chmod(file.name, 0o644)  # temporary files are private, results are not
+    os.replace(file.name, path)
