@@ -199,8 +199,9 @@ class Schedule:
         beta = 1 - a_t / a_s
         c_0 = a_s.sqrt() * beta / (1 - a_t)
         c_t = (a_t / a_s).sqrt() * (1 - a_s) / (1 - a_t)
-        floor = self._smallest_variance()
-        log_var_min = (beta * (1 - a_s) / (1 - a_t)).clamp_min(floor).log()
+        var_min = beta * (1 - a_s) / (1 - a_t)
+        # Only s = 0 takes the floor: where betas fall, later steps may truly have less variance than the first.
+        log_var_min = torch.where(a_s == 1, self._smallest_variance(), var_min).log()
         mean = c_0.to(x_t.dtype) * x0 + c_t.to(x_t.dtype) * x_t
         return Posterior(mean, log_var_min.to(x_t.dtype), beta.log().to(x_t.dtype))
 
