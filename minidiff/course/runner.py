@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -56,7 +57,7 @@ class Meter:
         text = content.get("text") or content.get("data", {}).get("text/plain", "")
         lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
         if lines and message["msg_type"] in ("stream", "display_data", "update_display_data"):
-            self.note = stored.ANSI.sub("", lines[-1])
+            self.note = re.sub(r"\|[^|]*\|", "", stored.ANSI.sub("", lines[-1]))  # of a progress bar, the numbers
 
     def _tick(self, stopped: threading.Event) -> None:
         while not stopped.wait(1.0 if self.live else self.every):
@@ -65,9 +66,9 @@ class Meter:
     def _show(self, last: bool = False) -> None:
         seconds = time.monotonic() - self.began
         note = "" if last else self.note
-        line = f"{self.lesson}  cell {self.cell:2d}/{self.total}  {seconds:6.1f} s  {self.heading[:40]:40s}  {note}"
+        line = f"{self.lesson}  cell {self.cell:2d}/{self.total}  {seconds:6.1f} s  {self.heading[:32]:32s}  {note}"
         if self.live:
-            width = os.get_terminal_size().columns - 1
+            width = max(20, shutil.get_terminal_size().columns - 1)
             print(f"\r{line[:width]:{width}s}", end="\n" if last else "", flush=True)
         else:
             print(line[:160].rstrip(), flush=True)
@@ -147,15 +148,16 @@ def headings(nb) -> dict[int, tuple[int, str]]:
 
 def client(nb, folder: Path, limits: Limits, meter: Meter):
     """A notebook client whose kernel is this very Python, whatever kernels are installed."""
+    from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
     from nbclient import NotebookClient
+    from traitlets.config import Config
 
     class ThisPython(AsyncKernelManager):
         @property
         def kernel_spec(self):
-            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-            return KernelSpec(argv=argv, display_name="Python 3", language="python")
+            return KernelSpec(**get_kernel_dict())  # its command starts with sys.executable
 
     class Client(NotebookClient):
         def process_message(self, msg, cell, cell_index):
@@ -175,6 +177,7 @@ def client(nb, folder: Path, limits: Limits, meter: Meter):
     return Client(
         nb,
         kernel_manager_class=ThisPython,
+        config=Config(KernelManager={"transport_encryption": "auto"}),  # else new kernels warn
         timeout=int(limits.cell * 60),
         startup_timeout=120,
         resources={"metadata": {"path": str(folder)}},
