@@ -1,0 +1,12 @@
+"""Data as batches: dicts of tensors, `"x"` the pictures in [-1,1], every other key a condition."""
+
+from .batches import Batch, Batches, Dataset, StreamBatches
+from .download import DataUnavailable
+from .folder import Folder, folder
+from .sets import NAMES, load, load_or_digits
+from .transforms import Transform, compose, drop_condition, from_uint8, to_uint8, to_unit
+
+__all__ = [
+    "NAMES", "Batch", "Batches", "DataUnavailable", "Dataset", "Folder", "StreamBatches", "Transform", "compose",
+    "drop_condition", "folder", "from_uint8", "load", "load_or_digits", "to_uint8", "to_unit",
+]  # fmt: skip
