@@ -45,7 +45,7 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> PrecisionRecall:
 
     >>> real = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
     >>> precision_recall(real, torch.tensor([[1.5], [1.6], [9.0]]), k=1)
-    PrecisionRecall(precision=0.6666666666666666, recall=0.0)
+    PrecisionRecall(precision=0.6666666666666666, recall=0.5)
     """
     real, fake, slack = _pair(real, fake, k)
     real_radii, fake_radii = _radii(real, k) + slack, _radii(fake, k) + slack  # [N], [M]
