@@ -1,7 +1,10 @@
-"""Metrics: pure functions from features to numbers."""
+"""Metrics: pure functions from features [N,D] to numbers. An extractor is any callable from pictures to features."""
 
-from .features import features
-from .frechet import Moments, frechet_distance, moments
-from .precision_recall import PrecisionRecall, precision_recall
+from .features import Extractor, MeanCov, Moments, features, moments
+from .frechet import frechet_distance
+from .neighbours import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
 
-__all__ = ["Moments", "PrecisionRecall", "features", "frechet_distance", "moments", "precision_recall"]
+__all__ = [
+    "DensityCoverage", "Extractor", "MeanCov", "Moments", "PrecisionRecall", "density_coverage", "features",
+    "frechet_distance", "moments", "precision_recall",
+]  # fmt: skip

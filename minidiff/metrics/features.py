@@ -1,43 +1,149 @@
-"""From pictures to feature vectors. Any callable from [B, C, H, W] to [B, D] is an extractor."""
+"""Features of pictures, and their first two moments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+Extractor = Callable[[Tensor], Tensor]  # [B,C,H,W] in [-1,1] -> [B,D]
+
 
 @torch.no_grad()
-def features(extractor: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = 256) -> Tensor:
-    """Applies an extractor to many pictures, some at a time.
+def features(extractor: Extractor, images: Tensor | Iterable[Tensor], batch_size: int = 256) -> Tensor:
+    """Runs an extractor over pictures, a batch at a time.
 
     Args:
-        extractor: [B, C, H, W] in [-1, 1] -> [B, D].
-        images: [N, C, H, W] in [-1, 1].
-        batch_size: pictures at once.
+        extractor: any callable [B,C,H,W] -> [B,D]; a model must be in eval mode.
+        images: [N,C,H,W] in [-1,1] on the extractor's device, or an iterable of such batches.
+        batch_size: pictures at once, where `images` is one tensor.
 
     Returns:
-        [N, D] float32 on the CPU.
+        [N,D], where the extractor left them.
 
     Raises:
-        ValueError: there are no pictures, they leave [-1, 1] or are not finite, or the extractor returns another shape.
+        ValueError: the pictures are not floats in [-1,1], there are none, or the extractor returns another shape.
     """
-    if images.ndim != 4 or len(images) == 0 or not images.is_floating_point():
-        raise ValueError(f"images must be floats [N, C, H, W] with N >= 1; got {images.dtype} {list(images.shape)}")
-    low, high = images.min().item(), images.max().item()
-    if not (low >= -1.001 and high <= 1.001):  # also false for NaN
-        raise ValueError(f"images must lie in [-1, 1]; got values from {low:g} to {high:g}")
-    out = torch.cat([extractor(part).float().cpu() for part in images.split(batch_size)])
-    if out.ndim != 2 or len(out) != len(images):
-        raise ValueError(f"the extractor must return [B, D]; {len(images)} images gave {list(out.shape)}")
-    return out
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+    if isinstance(images, Tensor) and images.ndim != 4:
+        raise ValueError(f"images must be [N,C,H,W]; got {list(images.shape)}")
+    parts = []
+    for batch in images.split(batch_size) if isinstance(images, Tensor) else images:
+        if len(batch) == 0:
+            continue
+        _check_images(batch)
+        found = extractor(batch)
+        if found.ndim != 2 or len(found) != len(batch):
+            raise ValueError(f"extractor must return [{len(batch)},D]; got {list(found.shape)}")
+        parts.append(found)
+    if not parts:
+        raise ValueError("images must hold at least one picture; got none")
+    return torch.cat(parts)
 
 
-def check_features(name: str, x: Tensor, least: int = 1) -> Tensor:
-    """`x` in float64, if it is a finite [N, D] with N >= `least`; else a ValueError that names it."""
-    if x.ndim != 2 or len(x) < least or x.shape[1] == 0 or not x.is_floating_point():
-        raise ValueError(f"{name} must be floats [N, D] with N >= {least}; got {x.dtype} {list(x.shape)}")
+class MeanCov(NamedTuple):
+    """Mean and covariance of features."""
+
+    mean: Tensor  # [D] float64
+    cov: Tensor  # [D,D] float64
+
+
+class Moments:
+    """Mean and covariance of features that come in parts, in float64.
+
+    The parts may have any sizes, and several processes may `merge` theirs: the result is the same up to rounding,
+    because sums of squares are kept about the running mean (Chan, Golub & LeVeque, 1983).
+
+    Raises:
+        ValueError: a part is not [n,D], changes D, or is not finite.
+
+    >>> m = Moments().update(torch.tensor([[0.0], [2.0]])).update(torch.tensor([[4.0]]))
+    >>> m.n, m.result().mean.tolist(), m.result().cov.tolist()
+    (3, [2.0], [[4.0]])
+    """
+
+    def __init__(self):
+        self.n, self.mean, self.scatter = 0, None, None
+
+    def update(self, features: Tensor) -> Moments:
+        """Takes in a part, [n,D]; returns itself."""
+        x = as_features("features", features)
+        mean = x.mean(dim=0)
+        centred = x - mean
+        return self._add(len(x), mean, centred.mT @ centred)
+
+    def merge(self, other: Moments) -> Moments:
+        """Takes in what another one has collected; returns itself."""
+        return self if other.n == 0 else self._add(other.n, other.mean, other.scatter)
+
+    def result(self) -> MeanCov:
+        """(mean [D], cov [D,D]), the covariance divided by n - 1.
+
+        Raises:
+            ValueError: fewer than two features came in.
+        """
+        if self.n < 2:
+            raise ValueError(f"a covariance needs at least 2 features; got {self.n}")
+        return MeanCov(self.mean, (self.scatter + self.scatter.mT) / (2 * (self.n - 1)))
+
+    def _add(self, n: int, mean: Tensor, scatter: Tensor) -> Moments:
+        if self.n == 0:
+            self.n, self.mean, self.scatter = n, mean, scatter
+            return self
+        if mean.shape != self.mean.shape:
+            raise ValueError(f"features must have {len(self.mean)} dimensions, like those before; got {len(mean)}")
+        total, shift = self.n + n, mean.to(self.mean.device) - self.mean
+        self.scatter = self.scatter + scatter.to(self.mean.device) + torch.outer(shift, shift) * (self.n * n / total)
+        self.mean = self.mean + shift * (n / total)
+        self.n = total
+        return self
+
+
+def moments(features: Tensor, chunk: int = 4096) -> MeanCov:
+    """Mean [D] and covariance [D,D] (divided by N - 1) of features [N,D], in float64.
+
+    Args:
+        features: [N,D] with N of at least 2.
+        chunk: rows that are turned into float64 at once.
+
+    Raises:
+        ValueError: `features` is not [N,D], not finite, or has fewer than 2 rows.
+
+    >>> moments(torch.tensor([[1.0, 5.0], [3.0, 5.0]])).cov.tolist()
+    [[2.0, 0.0], [0.0, 0.0]]
+    """
+    if features.ndim != 2:
+        raise ValueError(f"features must be [N,D]; got {list(features.shape)}")
+    total = Moments()
+    for part in features.split(chunk):
+        if len(part):
+            total.update(part)
+    return total.result()
+
+
+def as_features(name: str, x: Tensor) -> Tensor:
+    """[N,D] in float64, on a device that has it.
+
+    Raises:
+        ValueError: no floats, another shape, or values that are not finite.
+    """
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise ValueError(f"{name} must be a floating-point tensor; got {getattr(x, 'dtype', type(x).__name__)}")
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(f"{name} must be [N,D] with N and D of at least 1; got {list(x.shape)}")
+    x = (x.cpu() if x.device.type == "mps" else x).double()
     if not bool(x.isfinite().all()):
-        raise ValueError(f"{name} must be finite; it holds NaN or infinity")
-    return x.double()
+        bad = int((~x.isfinite()).any(dim=1).sum())
+        raise ValueError(f"{name} must be finite; {bad} of {len(x)} rows hold NaN or infinities")
+    return x
+
+
+def _check_images(x: Tensor) -> None:
+    if x.ndim != 4 or not x.is_floating_point():
+        raise ValueError(f"images must be [N,C,H,W] floats in [-1,1]; got {x.dtype} {list(x.shape)}")
+    low, high = (v.item() for v in x.aminmax())
+    if not (low >= -1.001 and high <= 1.001):
+        raise ValueError(f"images must lie in [-1,1]; got values from {low:g} to {high:g}")

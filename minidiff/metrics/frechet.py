@@ -1,124 +1,91 @@
-"""Frechet distance between two Gaussians fitted to features (Heusel et al., 2017, eq. 6).
-
-In Inception features it is called FID. In other features it is a Frechet distance in those features, and its numbers
-cannot be compared with FID's.
-"""
+"""Frechet distance between two Gaussians: the FID where the features are Inception-v3's."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from .features import check_features
-
-
-class Moments:
-    """Mean and covariance of features that arrive in batches, in float64 (Chan et al.'s parallel update).
-
-    Any split into batches, or over several `Moments` that are merged, gives the same result within rounding.
-    """
-
-    def __init__(self):
-        self.n, self.mean, self.scatter = 0, None, None
-
-    def update(self, batch: Tensor) -> Moments:
-        """Adds features [N, D].
-
-        Raises:
-            ValueError: `batch` is no finite [N, D], or D differs from before.
-        """
-        x = check_features("batch", batch)
-        mean = x.mean(0)
-        centred = x - mean
-        return self._add(len(x), mean, centred.T @ centred)
-
-    def merge(self, other: Moments) -> Moments:
-        """Adds what another process has collected."""
-        return self if other.n == 0 else self._add(other.n, other.mean, other.scatter)
-
-    def result(self) -> tuple[Tensor, Tensor]:
-        """(mean [D], unbiased covariance [D, D]), float64.
-
-        Raises:
-            ValueError: fewer than two samples have been added.
-        """
-        if self.n < 2:
-            raise ValueError(f"a covariance needs at least 2 samples; got {self.n}")
-        return self.mean, self.scatter / (self.n - 1)
-
-    def _add(self, n: int, mean: Tensor, scatter: Tensor) -> Moments:
-        if self.n == 0:
-            self.n, self.mean, self.scatter = n, mean, scatter
-            return self
-        if mean.shape != self.mean.shape:
-            raise ValueError(f"features must keep D = {len(self.mean)}; got {len(mean)}")
-        total, gap = self.n + n, mean - self.mean
-        self.scatter = self.scatter + scatter + torch.outer(gap, gap) * (self.n * n / total)
-        self.mean = self.mean + gap * (n / total)
-        self.n = total
-        return self
-
-
-def moments(features: Tensor | Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean [D] and unbiased covariance [D, D], float64, of features [N, D] or of an iterable of such batches.
-
-    >>> mean, cov = moments(torch.tensor([[0.0, 1.0], [2.0, 1.0]]))
-    >>> mean.tolist(), cov.tolist()
-    ([1.0, 1.0], [[2.0, 0.0], [0.0, 0.0]])
-    """
-    collected = Moments()
-    for batch in [features] if isinstance(features, Tensor) else features:
-        collected.update(batch)
-    return collected.result()
+EPS = torch.finfo(torch.float64).eps
 
 
 def frechet_distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -> float:
-    """|mean1 - mean2|^2 + tr(cov1 + cov2 - 2 (cov1 cov2)^(1/2)) (Dowson & Landau, 1982).
+    """|mean1 - mean2|^2 + tr(cov1 + cov2 - 2 (cov1 cov2)^(1/2)) (Dowson & Landau, 1982; Heusel et al., 2017, eq. 6).
 
-    The trace of the root is the sum of the roots of the eigenvalues of A^T cov2 A with cov1 = A A^T, a symmetric
-    matrix; a general matrix square root would lose digits and return imaginary parts.
+    Computed in float64 without the square root of a matrix. Where the feature extractor is not FID's Inception-v3,
+    this is no FID but a "Frechet distance in ... features"; it falls with the number of samples, so report N beside it.
 
     Args:
-        mean1: [D]. cov1: [D, D] symmetric, positive semi-definite. mean2, cov2: the same of the other set.
+        mean1: [D]. cov1: [D,D], symmetric and positive semi-definite; may be rank-deficient or zero.
+        mean2: [D]. cov2: [D,D].
 
     Returns:
-        The squared distance, at least 0.
+        The distance, at least 0.
 
     Raises:
-        ValueError: shapes disagree, a value is not finite, or a covariance is not symmetric.
+        ValueError: a shape is wrong, or a value is not finite, or a covariance is none.
 
-    >>> zero, one = torch.zeros(1), torch.ones(1, 1)
-    >>> frechet_distance(zero, one, zero + 3, 4 * one)  # (3 - 0)^2 + (2 - 1)^2
-    10.0
+    >>> one, eye = torch.ones(2), torch.eye(2)
+    >>> round(frechet_distance(0 * one, eye, one, 4 * eye), 12)
+    4.0
     """
-    mean1, cov1 = _check_moments("1", mean1, cov1)
-    mean2, cov2 = _check_moments("2", mean2, cov2)
+    mean1, cov1 = _checked("1", mean1, cov1)
+    mean2, cov2 = _checked("2", mean2, cov2)
     if mean1.shape != mean2.shape:
-        raise ValueError(f"both sets need features of one width; got {len(mean1)} and {len(mean2)}")
-    root = _factor(cov1)
-    values = torch.linalg.eigvalsh(root.T @ cov2 @ root).clamp_min(0)
-    distance = (mean1 - mean2).square().sum() + cov1.trace() + cov2.trace() - 2 * values.sqrt().sum()
+        raise ValueError(f"both Gaussians must have the same dimension; got {len(mean1)} and {len(mean2)}")
+    mean2, cov2 = mean2.to(mean1.device), cov2.to(mean1.device)
+    distance = (mean1 - mean2).square().sum() + cov1.trace() + cov2.trace() - 2 * _trace_of_root(cov1, cov2)
     return max(0.0, distance.item())
 
 
-def _factor(cov: Tensor) -> Tensor:
-    """A with A A^T = cov: Cholesky where the matrix has full rank, else from its eigenvectors."""
-    factor, failed = torch.linalg.cholesky_ex(cov)
+def _trace_of_root(cov1: Tensor, cov2: Tensor) -> Tensor:
+    """tr (cov1 cov2)^(1/2), [] float64."""
+    scale1, scale2 = cov1.trace(), cov2.trace()
+    if scale1 <= 0 or scale2 <= 0:  # constant features
+        return torch.zeros_like(scale1)
+    cov1, cov2, scale = cov1 / scale1, cov2 / scale2, (scale1.sqrt() * scale2.sqrt())
+    factor, failed = torch.linalg.cholesky_ex(cov1)
     if not failed:
-        return factor
-    values, vectors = torch.linalg.eigh(cov)
-    return vectors * values.clamp_min(0).sqrt()
+        # cov1 = L L^T, so cov1 cov2 has the eigenvalues of the symmetric L^T cov2 L.
+        eigenvalues = torch.linalg.eigvalsh(factor.mT @ cov2 @ factor)
+        roots = eigenvalues.clamp_min(0).sqrt()
+        # Each eigenvalue is right to about EPS times the largest, and its root to half that over the root: small
+        # eigenvalues lose their digits here. Where that could show, the slower way below keeps them.
+        if eigenvalues[0] > 0 and EPS * eigenvalues[-1] * roots.reciprocal().sum() < 1e-9 * roots.sum():
+            return scale * roots.sum()
+    # cov1 = A A^T and cov2 = B B^T: the singular values of A^T B are those roots, and no square root enlarges an error.
+    return scale * torch.linalg.svdvals(_factor("cov1", cov1).mT @ _factor("cov2", cov2)).sum()
 
 
-def _check_moments(which: str, mean: Tensor, cov: Tensor) -> tuple[Tensor, Tensor]:
-    mean, cov = torch.as_tensor(mean).double(), torch.as_tensor(cov).double()
-    if mean.ndim != 1 or cov.shape != (len(mean), len(mean)):
-        shapes = f"{list(mean.shape)} and {list(cov.shape)}"
-        raise ValueError(f"mean{which} must be [D] and cov{which} [D, D]; got {shapes}")
-    if not bool(mean.isfinite().all() and cov.isfinite().all()):
-        raise ValueError(f"mean{which} and cov{which} must be finite; they hold NaN or infinity")
-    if not torch.allclose(cov, cov.T, rtol=1e-6, atol=1e-6 * cov.abs().max().item()):
-        raise ValueError(f"cov{which} must be symmetric")
-    return mean, (cov + cov.T) / 2
+def _factor(name: str, cov: Tensor) -> Tensor:
+    """A [D,r] with A A^T = cov, r its numerical rank.
+
+    Raises:
+        ValueError: `cov` has a clearly negative eigenvalue.
+    """
+    eigenvalues, vectors = torch.linalg.eigh(cov)
+    if eigenvalues[0] < -1e-5 * eigenvalues[-1]:
+        raise ValueError(
+            f"{name} must be positive semi-definite; its eigenvalues go from {eigenvalues[0]:g} to {eigenvalues[-1]:g} "
+            "times its trace"
+        )
+    keep = eigenvalues > len(cov) * EPS * eigenvalues[-1]
+    return vectors[:, keep] * eigenvalues[keep].sqrt()
+
+
+def _checked(which: str, mean: Tensor, cov: Tensor) -> tuple[Tensor, Tensor]:
+    mean, cov = torch.as_tensor(mean), torch.as_tensor(cov)
+    if mean.ndim != 1 or cov.shape != (len(mean), len(mean)) or len(mean) == 0:
+        raise ValueError(
+            f"mean{which} must be [D] and cov{which} [D,D] with D of at least 1; "
+            f"got {list(mean.shape)} and {list(cov.shape)}"
+        )
+    device = torch.device("cpu") if cov.device.type == "mps" else cov.device  # MPS has no float64
+    mean, cov = mean.to(device).double(), cov.to(device).double()
+    for name, value in ((f"mean{which}", mean), (f"cov{which}", cov)):
+        if not bool(value.isfinite().all()):
+            raise ValueError(f"{name} must be finite; {int((~value.isfinite()).sum())} of its values are not")
+    if (cov - cov.mT).abs().max() > 1e-5 * cov.abs().max():
+        raise ValueError(f"cov{which} must be symmetric; it differs from its transpose by {(cov - cov.mT).abs().max()}")
+    if cov.diagonal().min() < 0:
+        raise ValueError(f"cov{which} must have no negative variance; got {cov.diagonal().min().item():g}")
+    return mean, (cov + cov.mT) / 2
