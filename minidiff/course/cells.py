@@ -79,6 +79,20 @@ def repository() -> str:
     raise LookupError("pyproject.toml has no Repository under [project.urls]")
 
 
+def badge(notebook: str) -> str:
+    """Markdown of the "Open in Colab" badge; its picture is remote, so tag its cell `remove-cell` for the book.
+
+    Args:
+        notebook: file name without ending, as in `"02_forward_diffusion"`.
+    """
+    place = repository().removeprefix("https://github.com/")
+    picture = "https://colab.research.google.com/assets/colab-badge.svg"
+    return (
+        f"[![Open in Colab]({picture})]"
+        f"(https://colab.research.google.com/github/{place}/blob/main/notebooks/{notebook}.ipynb)"
+    )
+
+
 def setup_cell(lesson: str) -> str:
     """The set-up cell of a notebook: on Colab it installs minidiff and leaves every other package as it is.
 

@@ -128,6 +128,8 @@ def _leaf(got: object, want: object, tolerance: float) -> str | None:
     finite = want.isfinite()
     if not torch.equal(got.isfinite(), finite):
         return "Your output holds NaN or infinity." if finite.all() else "Your output is finite where it must not be."
+    if not torch.allclose(got[~finite], want[~finite], equal_nan=True):
+        return "Your output has another kind of infinity or NaN."
     gap = (got - want)[finite].abs()
     scale = want[finite].abs().max().item() if gap.numel() else 0.0
     if not gap.numel() or gap.max() <= tolerance * scale + 1e-12:

@@ -70,7 +70,12 @@ class Lesson:
 
         Args:
             split: `train` or `test`.
+
+        Raises:
+            ValueError: if the split is another.
         """
+        if split not in ("train", "test"):
+            raise ValueError(f"split is {split!r}; it must be 'train' or 'test'")
         if split not in self._batches:
             from minidiff.data import load_or_digits
 

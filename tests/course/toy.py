@@ -15,20 +15,20 @@ def blend(x0, power, eps):
     power = power.view(-1, 1)
     return power.sqrt() * x0 + (1 - power).sqrt() * eps
 '''
-NO_SQRT = '''\
+NO_SQRT = """\
 def blend(x0, power, eps):
     power = power.view(-1, 1)
     return power * x0 + (1 - power) * eps
-'''
-SWAPPED = '''\
+"""
+SWAPPED = """\
 def blend(x0, power, eps):
     power = power.view(-1, 1)
     return power.sqrt() * eps + (1 - power).sqrt() * x0
-'''
-NO_VIEW = '''\
+"""
+NO_VIEW = """\
 def blend(x0, power, eps):
     return power.sqrt() * x0 + (1 - power).sqrt() * eps
-'''
+"""
 
 
 def probes(rng: torch.Generator) -> list[tuple]:
