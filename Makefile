@@ -78,10 +78,10 @@ course: setup
 # From scratch each time: a page in the cache would keep its warnings to itself.
 book: setup
 	@rm -rf book/_build
-	@$(PY) book/pages.py build/book
+	@$(PY) book/pages.py write build/book
 	@$(BIN)/jupyter-book build . --config book/_config.yml --toc book/_toc.yml --path-output book \
 	  -q -W -n --keep-going
-	@$(PY) book/offline.py book/_build/html
+	@$(PY) book/pages.py check book/_build/html
 
 outputs: setup
 	@$(RUN) --lessons "$(LESSONS)" --outputs
@@ -91,7 +91,7 @@ lint: setup
 
 bench: setup
 	@$(PY) -m pip install -q -c constraints.txt -e '.[bench]'
-	@$(PY) -m benchmarks $(ARGS)
+	@$(PY) -m benchmarks.speed $(ARGS)
 
 clean:
 	@rm -rf build book/_build .pytest_cache .ruff_cache
