@@ -18,7 +18,7 @@ from minidiff.objectives import ClassifierLoss
 from minidiff.recipes.provenance import provenance
 from minidiff.training import fit
 
-NAME, SEED, BATCH, IMAGES, VALIDATION = "mnist-classifier", 0, 128, 600_000, 5_000
+NAME, SEED, BATCH, IMAGES, VALIDATION = "mnist-classifier", 0, 128, 400_000, 5_000
 
 
 def jitter(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -40,7 +40,9 @@ def accuracy(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> float:
     return float(sum(hits)) / len(batch["y"])
 
 
-def train(out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False):
+def train(
+    out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False
+) -> pretrained.Pretrained:
     """Trains, measures on the test digits, and writes weights and card to `out`."""
     whole = data.load("mnist", "train")
     fitting = {k: v[:-VALIDATION] for k, v in whole.items()}

@@ -26,20 +26,10 @@ def folder() -> Path:
 
 
 def record(
-    name: str,
-    value: Number | Mapping[str, Number],
-    *,
-    source: str,
-    seed: int | Sequence[int] | None = None,
-    images: int | None = None,
-    interval: tuple[float, float] | None = None,
-    floor: float | None = None,
-    unit: str = "",
-    claim: int | None = None,
-    holds: bool | None = None,
-    figure: str = "",
-    note: str = "",
-) -> None:
+    name: str, value: Number | Mapping[str, Number], *, source: str, seed: int | Sequence[int] | None = None,
+    images: int | None = None, interval: tuple[float, float] | None = None, floor: float | None = None,
+    unit: str = "", claim: int | None = None, holds: bool | None = None, figure: str = "", note: str = "",
+) -> None:  # fmt: skip
     """Write one measured result to `results/NAME.json`, whole or not at all.
 
     Nothing is written unless `MINIDIFF_RECORD` is 1 (`make outputs` and the recipes set it), and
@@ -62,6 +52,19 @@ def record(
     Raises:
         ValueError: if the name is no file name, a number is not finite or the interval is upside down.
     """
+    _check(name, value, interval)
+    if os.environ.get("MINIDIFF_RECORD") != "1" or os.environ.get("MINIDIFF_PROFILE") == "smoke":
+        return
+    number = {k: float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value)
+    content = {
+        "name": name, "value": number, "unit": unit, "interval": list(interval) if interval else None, "floor": floor,
+        "claim": claim, "holds": holds, "figure": figure, "note": note,
+        "provenance": {"source": source, "seed": seed, "images": images, **_run()},
+    }  # fmt: skip
+    _write(folder() / f"{name}.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _check(name: str, value: Number | Mapping[str, Number], interval: tuple[float, float] | None) -> None:
     if not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(f"name is {name!r}; it must consist of letters, digits, '_', '-' and '.'")
     numbers = value if isinstance(value, Mapping) else {"value": value}
@@ -70,28 +73,6 @@ def record(
         raise ValueError(f"value of {name} holds {bad}; it must hold finite numbers")
     if interval is not None and not interval[0] <= interval[1]:
         raise ValueError(f"interval of {name} is {interval}; its low end must come first")
-    if os.environ.get("MINIDIFF_RECORD") != "1" or os.environ.get("MINIDIFF_PROFILE") == "smoke":
-        return
-    content = {
-        "name": name,
-        "value": {k: float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value),
-        "interval": list(interval) if interval else None,
-        "floor": floor,
-        "unit": unit,
-        "claim": claim,
-        "holds": holds,
-        "figure": figure,
-        "note": note,
-        "provenance": {
-            "source": source,
-            "seed": seed,
-            "images": images,
-            "profile": _profile(),
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            **provenance(),
-        },
-    }
-    _write(folder() / f"{name}.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def load(root: Path | None = None) -> list[dict]:
@@ -103,8 +84,9 @@ def load(root: Path | None = None) -> list[dict]:
     return [json.loads(path.read_text("utf-8")) for path in sorted((root or folder()).glob("*.json"))]
 
 
-def _profile() -> str:
-    return os.environ.get("MINIDIFF_PROFILE") or ("gpu" if torch.cuda.is_available() else "laptop")
+def _run() -> dict[str, object]:
+    profile = os.environ.get("MINIDIFF_PROFILE") or ("gpu" if torch.cuda.is_available() else "laptop")
+    return {"profile": profile, "date": datetime.datetime.now(datetime.UTC).date().isoformat(), **provenance()}
 
 
 def _write(path: Path, text: str) -> None:
