@@ -61,8 +61,8 @@ def ancestral_step(x_t, eps, t, alpha_bar, z):
     mean = (x_t - (1 - alpha) / (1 - alpha_bar[t]).sqrt() * eps) / alpha.sqrt()
     return mean + (1 - alpha).sqrt() * z
 """,
-            "You use beta_t as the variance. It is not 0 at t = 1, so the last step puts noise on the finished picture. "
-            "Equation (8) has a factor that vanishes there.",
+            "You use beta_t as the variance. It is not 0 at t = 1, so the last step puts noise on the finished "
+            "picture. Equation (8) has a factor that vanishes there.",
         ),
         "bar_or_no_bar": (
             """\
