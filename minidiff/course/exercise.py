@@ -57,8 +57,8 @@ class Exercise:
         equivalent: label of a mutant that behaves like the solution -> the reason why.
 
     Raises:
-        ValueError: if the id, the minutes or the difficulty are out of range, or if a source does
-            not name what the exercise asks for.
+        ValueError: if the id, the minutes or the difficulty are out of range, a text starts with a
+            stray backslash, or starter or solution do not define what the exercise asks for.
     """
 
     id: str
@@ -86,6 +86,11 @@ class Exercise:
             raise ValueError(f"{self.id}: difficulty is {self.difficulty!r}; it must be 1, 2 or 3")
         if self.minutes < 1:
             raise ValueError(f"{self.id}: minutes is {self.minutes!r}; it must be at least 1")
+        texts = [self.prompt, self.starter, self.solution, *(source for source, _ in self.wrong.values())]
+        if any(text.startswith("\\") for text in texts):
+            raise ValueError(
+                f"{self.id}: a text starts with a backslash; a raw string keeps the one before a line's end"
+            )
         for label, source in [("starter", self.starter), ("solution", self.solution)]:
             if self.name not in source:
                 raise ValueError(f"{self.id}: the {label} does not define {self.name!r}")

@@ -124,31 +124,30 @@ def player(
             `first` is no frame, or title or alt is empty.
     """
     pictures = _pictures(frames, ncol)
-    if len(captions) != len(pictures):
-        raise ValueError(f"captions has {len(captions)} entries; it must have {len(pictures)}, one for each frame")
-    if not 0 <= first < len(pictures):
-        raise ValueError(f"first is {first}; it must be an index of the {len(pictures)} frames")
-    if not title.strip() or not alt.strip():
-        raise ValueError("title and alt must say what there is to see; one of them is empty")
+    _check(len(pictures), captions, first, title, alt)
     data, mime, (columns, rows), (h, w) = _sheet(pictures, width, 6, 750 * kilobytes)
+    sharp = 1.5 * pictures[0].shape[1] <= width  # few, large pixels: keep their edges
     film = {
-        "captions": list(captions),
-        "columns": columns,
-        "rows": rows,
-        "width": w,
-        "height": h,
-        "shown": width,
-        "delay": round(1000 * delay),
-        "first": first,
-    }
+        "captions": list(captions), "columns": columns, "rows": rows, "width": w, "height": h,
+        "shown": width if sharp else min(width, pictures[0].shape[1]), "delay": round(1000 * delay), "first": first,
+    }  # fmt: skip
     few = [pictures[i] for i in sorted({round(i) for i in np.linspace(0, len(pictures) - 1, _STRIP_FRAMES)})]
     strip, strip_mime, _, _ = _sheet(few, _STRIP_WIDTH // len(few), len(few), _STRIP_BYTES)
     text = f"{title}\n{alt}\nFrames: {'; '.join(captions)}"
-    return Player(_html(film, data, mime, title, alt), text, strip, strip_mime)
+    return Player(_html(film, data, mime, title, alt, sharp), text, strip, strip_mime)
 
 
-def _html(film: dict, data: bytes, mime: str, title: str, alt: str) -> str:
-    sharp = "image-rendering:pixelated;" if film["width"] < film["shown"] else ""
+def _check(frames: int, captions: Sequence[str], first: int, title: str, alt: str) -> None:
+    if len(captions) != frames:
+        raise ValueError(f"captions has {len(captions)} entries; it must have {frames}, one for each frame")
+    if not 0 <= first < frames:
+        raise ValueError(f"first is {first}; it must be an index of the {frames} frames")
+    if not title.strip() or not alt.strip():
+        raise ValueError("title and alt must say what there is to see; one of them is empty")
+
+
+def _html(film: dict, data: bytes, mime: str, title: str, alt: str, sharp: bool) -> str:
+    rendering = "image-rendering:pixelated;" if sharp else ""
     source = f"data:{mime};base64,{base64.b64encode(data).decode()}"
     name, picture = html.escape(title), html.escape(alt)
     button = "color:inherit;background:none;border:1px solid currentColor;border-radius:4px;padding:0.2em 0;width:4.5em"
@@ -156,7 +155,7 @@ def _html(film: dict, data: bytes, mime: str, title: str, alt: str) -> str:
     return f"""\
 <div class="minidiff-player" data-lm-suppress-shortcuts="true" data-film="{html.escape(json.dumps(film))}">
 <div class="md-title"><strong>{name}</strong></div>
-<div class="md-stage"><img alt="{picture}" style="max-width:100%;{sharp}" src="{source}"></div>
+<div class="md-stage"><img alt="{picture}" style="max-width:100%;{rendering}" src="{source}"></div>
 <div class="md-controls" style="display:none;gap:0.8em;align-items:center;margin-top:0.3em">
 <button type="button" style="{button}">Play</button>
 <input type="range" min="0" max="{len(film["captions"]) - 1}" step="1" value="{film["first"]}" \

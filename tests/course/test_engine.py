@@ -227,6 +227,13 @@ def test_networks_and_generators_as_arguments():
         ({"id": "2.blend"}, "'02.q_sample'"),
         ({"difficulty": 4}, "1, 2 or 3"),
         ({"minutes": 0}, "at least 1"),
+        (
+            {
+                "prompt": r"""\
+            Write it."""
+            },
+            "backslash",
+        ),
         ({"starter": "x = 1"}, "starter does not define 'blend'"),
     ],
 )
