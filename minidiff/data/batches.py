@@ -6,6 +6,7 @@ several processes, therefore sees exactly the batches of one uninterrupted proce
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -78,9 +79,9 @@ class Order:
         """
         if not self.shuffle:
             return torch.arange(self.n)
-        # Spread over 63 bits: neighbouring seeds and epochs must not share a permutation.
-        mixed = (self.seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + 0x2545F4914F6CDD1D) % (1 << 63)
-        return torch.randperm(self.n, generator=torch.Generator().manual_seed(mixed))
+        # Hashed, not added: epoch 1 of seed 0 must not be epoch 0 of seed 1.
+        digest = hashlib.blake2b(f"{self.seed}/{epoch}".encode(), digest_size=4).digest()
+        return torch.randperm(self.n, generator=torch.Generator().manual_seed(int.from_bytes(digest, "big")))
 
     def from_step(self, step: int) -> Iterator[Tensor]:
         """Yields this rank's items of batch `step`, `step + 1`, ... without end; each [<= batch_size / world]."""
