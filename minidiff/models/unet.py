@@ -124,7 +124,7 @@ class UNet(nn.Module):
         Raises:
             ValueError: a size does not fit, or a condition is missing or unexpected.
         """
-        self._check(x_t, {"y": y, "text": text, "image_emb": image_emb, "low": low, "low_t": low_t})
+        self._check(x_t, {"y": y, "text": text, "mask": mask, "image_emb": image_emb, "low": low, "low_t": low_t})
         emb = self.time(timestep_embedding(t, self.config.width).to(x_t.dtype))  # [B, emb]
         if y is not None:
             emb = emb + self.label(y)
@@ -149,10 +149,12 @@ class UNet(nn.Module):
     def _check(self, x_t: Tensor, given: dict[str, Tensor | None]) -> None:
         c, shape = self.config, list(x_t.shape)
         if x_t.ndim != 4 or shape[1] != c.channels or shape[2] % c.multiple or shape[3] % c.multiple:
-            raise ValueError(
-                f"x_t must be [B, {c.channels}, H, W] with H and W multiples of {c.multiple}; got {shape}"
-            )
-        expects = {"y": c.classes, "text": c.text, "image_emb": c.image_emb, "low": c.low, "low_t": c.low}
+            raise ValueError(f"x_t must be [B, {c.channels}, H, W] with H and W multiples of {c.multiple}; got {shape}")
+        optional_mask = c.text and given["mask"] is not None
+        expects = {
+            "y": c.classes, "text": c.text, "mask": optional_mask, "image_emb": c.image_emb, "low": c.low,
+            "low_t": c.low,
+        }  # fmt: skip
         for name, value in given.items():
             if bool(expects[name]) != (value is not None):
                 fault = "needs" if expects[name] else "was not built for"
