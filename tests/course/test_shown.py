@@ -73,15 +73,15 @@ def test_figures_become_frames_within_the_budget():
     plots.style()
 
     def figures():
-        for i in range(9):
+        for i in range(8):
             figure, ax = plt.subplots()
-            noise = np.random.default_rng(i).normal(size=(2, 3000))
+            noise = np.random.default_rng(i).normal(size=(2, 1500))
             ax.scatter(*noise, s=2, c=noise[0])
             yield figure
 
-    shown = player(figures(), captions=[str(i) for i in range(9)], title="t", alt="a", kilobytes=100)
+    shown = player(figures(), captions=[str(i) for i in range(8)], title="t", alt="a", kilobytes=70)
     assert not plt.get_fignums()  # closed, or the notebook would show each once more
-    assert len(shown.html) < 100_000 + 6_000 and len(shown.strip) < 41_000
+    assert len(shown.html) < 70_000 + 6_000 and len(shown.strip) < 41_000
     film, sheet = unpack(shown)
     assert film["width"] <= 640 and sheet.shape[:2] == (2 * film["height"], 6 * film["width"])
 
