@@ -26,6 +26,23 @@ class Shown:
         return self.text
 
 
+@dataclass(frozen=True)
+class Folded:
+    """Markdown that a notebook renders and a terminal prints as it stands.
+
+    Attributes:
+        source: the Markdown.
+    """
+
+    source: str
+
+    def _repr_markdown_(self) -> str:
+        return self.source
+
+    def __repr__(self) -> str:
+        return self.source
+
+
 def show(thing: object) -> None:
     """Show `thing` below the cell that runs, or print its text where there is no notebook."""
     from IPython.display import display

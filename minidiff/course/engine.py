@@ -82,7 +82,8 @@ class _Run:
 def preserved() -> Iterator[None]:
     """Leave the random states, the gradient mode and the default dtype as they were."""
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    # Asked for even if CUDA is not in use yet: a seed set meanwhile would wait there for its first use.
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     grad, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
     try:
         yield

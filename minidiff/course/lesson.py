@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from minidiff.course import cells
-from minidiff.course.display import Shown, inline, show
+from minidiff.course.display import Folded, Shown, inline, show
 from minidiff.course.engine import Result, judge
 from minidiff.course.exercise import Exercise, exercises
 from minidiff.course.profile import profile
@@ -121,25 +121,17 @@ class Lesson:
         """Show every exercise of the lesson with its minutes and what the last check found."""
         rows = [(e.name, e.minutes, self._found.get(e.name, "not attempted")) for e in self._exercises.values()]
         done = f"{sum(status == 'passed' for *_, status in rows)} of {len(rows)} exercises passed"
-        lines = [f"  {name}: {status} ({minutes} minutes)" for name, minutes, status in rows]
-        table = "".join(
-            f"<tr><td><code>{n}</code></td><td>{m} minutes</td><td>{status}</td></tr>" for n, m, status in rows
-        )
+        lines = [f"  {name}: {status} ({minutes} min)" for name, minutes, status in rows]
+        table = "".join(f"<tr><td><code>{n}</code></td><td>{m} min</td><td>{status}</td></tr>" for n, m, status in rows)
         show(Shown(f"<p><strong>{done}</strong></p><table>{table}</table>", "\n".join([done, *lines])))
 
     def hints(self, name: str) -> None:
         """Show the hints, folded."""
-        show(_markdown("\n\n".join(cells.fold(f"Hint {i}", h) for i, h in enumerate(self.exercise(name).hints, 1))))
+        show(Folded("\n\n".join(cells.fold(f"Hint {i}", h) for i, h in enumerate(self.exercise(name).hints, 1))))
 
     def solution(self, name: str) -> None:
         """Show the solution, folded."""
-        show(_markdown(cells.fold("Solution", f"```python\n{self.exercise(name).solution.strip()}\n```")))
-
-
-def _markdown(text: str) -> object:
-    from IPython.display import Markdown
-
-    return Markdown(text)
+        show(Folded(cells.fold("Solution", f"```python\n{self.exercise(name).solution.strip()}\n```")))
 
 
 def _notice(text: str) -> Shown:

@@ -8,10 +8,11 @@ import pytest
 import torch
 from toy import SOLUTION, TOY, oracle
 
-from minidiff.course.compare import difference, leaves
+from minidiff.course.compare import difference, leaves, on_device
 from minidiff.course.display import inline
 from minidiff.course.engine import judge
 from minidiff.course.exercise import Exercise, exercises
+from minidiff.diffusion import Step
 
 solution = TOY.build(SOLUTION, "solution")
 
@@ -190,6 +191,25 @@ def test_class_through_call():
     assert judge(exercise, exercise.build(exercise.starter, "starter")).status == "not attempted"
     assert judge(exercise, exercise.build(exercise.solution, "solution")).passed
     assert judge(exercise, exercise.build(exercise.wrong["square"][0], "wrong")).misconception == "square"
+
+
+def test_context_is_there_for_every_source():
+    short = "def blend(x0, power, eps):\n    return mix(x0, eps, power.view(-1, 1))\n"
+    mix = "def mix(a, b, p):\n    return p.sqrt() * a + (1 - p).sqrt() * b\n"
+    exercise = answer(context=mix, solution=short)
+    assert judge(exercise, exercise.build(short, "solution")).passed
+    with pytest.raises(NameError, match="mix"):
+        TOY.build(short, "solution")(*TOY.probes(torch.Generator())[0])
+
+
+def test_arguments_move_to_the_device_whatever_holds_them():
+    x, net = torch.zeros(3, requires_grad=True), torch.nn.Linear(2, 1)
+    moved = on_device((x, [x], {"a": (x, 2)}, net, Step(1, x, x), len), "meta")
+    assert [v.device.type for v in (moved[0], moved[1][0], moved[2]["a"][0], moved[3].weight, moved[4].x)] == [
+        "meta"
+    ] * 5
+    assert moved[2]["a"][1] == 2 and isinstance(moved[4], Step) and moved[5] is len
+    assert x.device.type == net.weight.device.type == "cpu"
 
 
 def test_oracle_sees_float64_on_the_cpu():

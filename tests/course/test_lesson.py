@@ -67,6 +67,27 @@ def test_summary_counts(lesson, capsys):
     assert "0 of 1 exercises passed" in said and "1 of 1 exercises passed" in said
 
 
+def test_hints_and_solution_are_shown_folded(lesson, capsys):
+    lesson.hints("blend")
+    lesson.solution("blend")
+    said = capsys.readouterr().out
+    assert said.count("<details>") == len(TOY.hints) + 1
+    assert TOY.hints[1] in said and TOY.solution.strip() in said
+
+
+def test_reference_is_the_solution(lesson):
+    x = torch.tensor([[4.0, -8.0]])
+    assert torch.equal(lesson.reference("blend")(x, torch.tensor([0.25]), 0 * x), x / 2)
+
+
+def test_importing_the_course_loads_nothing_heavy():
+    code = (
+        "import sys, minidiff.course; print(sorted({'matplotlib', 'IPython', 'torchvision', 'PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_unknown_names_are_refused(lesson):
     with pytest.raises(KeyError, match="it has: blend"):
         lesson.check("blnd", ...)
