@@ -232,7 +232,9 @@ def explain(name: str, outcome: Outcome) -> str:
         return f"{name}: failed before its first cell.\n\n{outcome.error}"
     cell = outcome.nb.cells[index]
     traces = [out.traceback for out in cell.outputs if out.output_type == "error"]
-    trace = stored.ANSI.sub("", "\n".join(traces[0])) if traces else f"{type(outcome.error).__name__}: {outcome.error}"
+    trace = stored.ANSI.sub("", "\n".join(traces[0])) if traces else ""
+    if not trace or "Timeout" in type(outcome.error).__name__:  # its trace says only that the kernel was interrupted
+        trace = f"{type(outcome.error).__name__}: {outcome.error}\n{trace}"
     source = "\n".join(f"    {line}" for line in cell.source.splitlines())
     return f"{name}: code cell {outcome.number} failed (cell {index} of the file).\n\n{source}\n\n{trace}"
 

@@ -37,7 +37,7 @@ def plain_paths(text: str, root: Path, environ: Mapping[str, str] = os.environ) 
         root: the repository's root; paths below it become relative.
         environ: where `MINIDIFF_DATA` and `HOME` are looked up.
 
-    >>> plain_paths("read /home/ann/course/results/a.json", Path("/home/ann/course"), {"HOME": "/home/ann"})
+    >>> plain_paths("read /srv/ann/course/results/a.json", Path("/srv/ann/course"), {"HOME": "/srv/ann"})
     'read results/a.json'
     """
     names = [(str(root), ""), (environ.get("MINIDIFF_DATA"), "$MINIDIFF_DATA"), (environ.get("HOME"), "~")]
