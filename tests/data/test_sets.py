@@ -132,9 +132,9 @@ def test_a_name_server_that_never_answers_costs_less_than_two_seconds(home, monk
 
     monkeypatch.setattr(socket, "create_connection", hang)
     began = time.monotonic()
-    name, batch = data.load_or_digits("mnist", "test")
+    with pytest.raises(data.DataUnavailable, match="no connection"):
+        data.load("mnist")
     assert time.monotonic() - began < 2
-    assert name == "digits" and len(batch["x"]) == 360
 
 
 def test_one_host_of_two_is_enough(monkeypatch):
@@ -273,6 +273,6 @@ def test_the_real_mnist():
     assert (train["x"].shape, test["x"].shape) == ((60_000, 1, 32, 32), (10_000, 1, 32, 32))
     assert train["y"].bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert test["y"][:5].tolist() == [7, 2, 1, 0, 4]
-    inner = to_uint8(train["x"][:, :, 2:30, 2:30]).double()
+    inner = to_uint8(train["x"][:, :, 2:30, 2:30]).float()
     assert (inner.mean() / 255).item() == pytest.approx(0.1307, abs=5e-5)  # the published mean
     assert train["x"].aminmax() == (-1, 1)
