@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from minidiff import data, pretrained
 from minidiff.models.classifier import Classifier, ClassifierConfig
 from minidiff.objectives import ClassifierLoss
-from minidiff.recipes.provenance import provenance
+from minidiff.recipes.provenance import is_main, provenance
 from minidiff.training import fit
 
 NAME, SEED, BATCH, IMAGES, VALIDATION = "mnist-classifier", 0, 128, 400_000, 5_000
@@ -42,8 +42,8 @@ def accuracy(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> float:
 
 def train(
     out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False
-) -> pretrained.Pretrained:
-    """Trains, measures on the test digits, and writes weights and card to `out`."""
+) -> pretrained.Pretrained | None:
+    """Trains, measures on the test digits, and writes weights and card to `out`; None from all processes but the first."""
     whole = data.load("mnist", "train")
     fitting = {k: v[:-VALIDATION] for k, v in whole.items()}
     validation = {k: v[-VALIDATION:] for k, v in whole.items()}
@@ -56,6 +56,8 @@ def train(
         label=NAME,
     )  # fmt: skip
     seconds = time.monotonic() - began
+    if not is_main():
+        return None
     frozen = ema.model.cpu()
     card = {
         "recipe": "minidiff.recipes.mnist_classifier",
@@ -79,7 +81,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=IMAGES)
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
-    print(train(args.out, args.images, resume=args.resume).card["metrics"])
+    made = train(args.out, args.images, resume=args.resume)
+    if made:
+        print(made.card["metrics"])
 
 
 if __name__ == "__main__":

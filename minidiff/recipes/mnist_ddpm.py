@@ -28,7 +28,7 @@ from minidiff.diffusion import (
 from minidiff.metrics import features, frechet_distance, moments, precision_recall
 from minidiff.models.unet import UNet, UNetConfig
 from minidiff.objectives import DiffusionLoss
-from minidiff.recipes.provenance import provenance
+from minidiff.recipes.provenance import is_main, provenance
 from minidiff.training import fit
 
 NAME, SEED, BATCH, IMAGES = "mnist-ddpm", 0, 128, 1_280_000
@@ -104,8 +104,8 @@ def evaluate(model: nn.Module, n: int = 10_000) -> dict:
 
 def train(
     out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False, n: int = 10_000
-) -> pretrained.Pretrained:
-    """Trains, measures on `n` samples, and writes weights and card to `out`."""
+) -> pretrained.Pretrained | None:
+    """Trains, measures on `n` samples, and writes weights and card to `out`; None from all processes but the first."""
     torch.manual_seed(SEED)
     model = UNet(CONFIG).to(memory_format=torch.channels_last)
     loader = data.Batches(data.load("mnist", "train"), BATCH, seed=SEED)
@@ -115,6 +115,8 @@ def train(
         model, loss, loader, steps, lr=LR, warmup=200, ema_decay=0.9995, seed=SEED, label=NAME,
         checkpoint=work / f"{NAME}.ckpt", resume=resume,
     )  # fmt: skip
+    if not is_main():
+        return None
     card = {
         "recipe": "minidiff.recipes.mnist_ddpm",
         "data": "MNIST, 60,000 training digits, padded to 32x32",
@@ -136,7 +138,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=IMAGES, help="images seen in training")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint of an interrupted run")
     args = parser.parse_args()
-    print(train(args.out, args.images, resume=args.resume).card["metrics"])
+    made = train(args.out, args.images, resume=args.resume)
+    if made:
+        print(made.card["metrics"])
 
 
 if __name__ == "__main__":

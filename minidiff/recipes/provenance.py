@@ -27,6 +27,11 @@ def provenance() -> dict:
     }
 
 
+def is_main() -> bool:
+    """Whether this is the process that writes files, of those that `accelerate launch` started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def commit() -> str | None:
     """The checkout's commit, with "+" after it where files differ from it; None outside a checkout."""
     root = Path(minidiff.__file__).parent.parent
