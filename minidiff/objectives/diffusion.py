@@ -41,7 +41,12 @@ def discretized_gaussian_nll(x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor
     # A difference of cdfs keeps its digits in the lower tail only, so the upper tail is mirrored.
     flip = x > mean
     lo, hi = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
-    return -(torch.special.ndtr(hi) - torch.special.ndtr(lo)).clamp_min(1e-12).log()
+    return -(_cdf(hi) - _cdf(lo)).clamp_min(1e-12).log()
+
+
+def _cdf(z: Tensor) -> Tensor:
+    # torch.special.ndtr is (1 + erf) / 2, which has no digits left in the lower tail; erfc has all of them.
+    return torch.special.erfc(-z * math.sqrt(0.5)) / 2
 
 
 @dataclass
