@@ -43,7 +43,7 @@ def accuracy(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> float:
 def train(
     out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False
 ) -> pretrained.Pretrained | None:
-    """Trains, measures on the test digits, and writes weights and card to `out`; None from all processes but the first."""
+    """Trains, measures on the test digits, writes weights and card to `out`; None from all processes but the first."""
     whole = data.load("mnist", "train")
     fitting = {k: v[:-VALIDATION] for k, v in whole.items()}
     validation = {k: v[-VALIDATION:] for k, v in whole.items()}
