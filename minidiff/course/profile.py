@@ -13,9 +13,13 @@ PROFILES = ("smoke", "laptop", "gpu")
 # lesson -> size -> (smoke, laptop, gpu)
 TABLE: dict[str, dict[str, tuple[int, int, int]]] = {
     "02": {
-        "particles": (200, 4000, 20000),  # particles of the simulated gas
-        "walk_steps": (20, 400, 400),  # time steps of the simulation
-        "pictures": (64, 2000, 10000),  # pictures whose x_T is compared with N(0, I)
+        "particles": (400, 4000, 20000),  # particles of the simulated gas
+        "walk_steps": (600, 600, 600),  # time steps of the simulation: few, and the box would not be even
+        "points": (2000, 10000, 40000),  # draws of the one-dimensional toy
+        "pictures": (500, 2000, 2000),  # pictures whose x_T is compared with N(0, I): the floor depends on it
+        "largest": (1000, 20000, 60000),  # the most pictures in one comparison
+        "readings": (100, 1000, 5000),  # test digits read at each level
+        "seeds": (2, 5, 8),  # repetitions behind an interval
         "frames": (6, 24, 30),  # frames of a player
     },
     "03": {
