@@ -217,7 +217,9 @@ class StreamBatches:
         return other
 
     def _read(self, parts: Iterator[Tensor]) -> Iterator[Batch]:
-        loader = torch.utils.data.DataLoader(
+        from torch.utils.data import DataLoader
+
+        loader = DataLoader(
             self.dataset,
             batch_sampler=(part.tolist() for part in parts),
             num_workers=self.workers,

@@ -16,7 +16,7 @@ def features(extractor: Extractor, images: Tensor | Iterable[Tensor], batch_size
     """Runs an extractor over pictures, a batch at a time.
 
     Args:
-        extractor: any callable [B,C,H,W] -> [B,D]; a model must be in eval mode.
+        extractor: any callable [B,C,H,W] -> [B,D]; of a model in eval mode.
         images: [N,C,H,W] in [-1,1] on the extractor's device, or an iterable of such batches.
         batch_size: pictures at once, where `images` is one tensor.
 
@@ -24,8 +24,12 @@ def features(extractor: Extractor, images: Tensor | Iterable[Tensor], batch_size
         [N,D], where the extractor left them.
 
     Raises:
-        ValueError: the pictures are not floats in [-1,1], there are none, or the extractor returns another shape.
+        ValueError: the pictures are not floats in [-1,1], there are none, or the extractor returns another shape or is
+            (a method of) a model in training mode.
     """
+    owner = getattr(extractor, "__self__", extractor)
+    if isinstance(owner, torch.nn.Module) and owner.training:
+        raise ValueError(f"extractor must be in eval mode; call eval() on the {type(owner).__name__} first")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1; got {batch_size}")
     if isinstance(images, Tensor) and images.ndim != 4:

@@ -1,9 +1,13 @@
 """Sets by name: what is read, where it is looked for, and what happens without a network."""
 
+import gzip
+import hashlib
+import http.server
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -16,6 +20,7 @@ from minidiff.data import download, from_uint8, sets, to_uint8
 
 from .standin import mnist_arrays, write_cifar, write_mnist
 
+CONNECT = socket.create_connection
 needs_mnist = pytest.mark.skipif("MINIDIFF_DATA" not in os.environ, reason="MINIDIFF_DATA names no folder with MNIST")
 
 
@@ -218,6 +223,72 @@ def test_an_interrupted_download_leaves_nothing(home, network):
     with pytest.raises(KeyboardInterrupt):
         data.load("mnist")
     assert list(home.iterdir()) == []
+
+
+class Mirror(http.server.BaseHTTPRequestHandler):
+    """Serves `files`; the one named by `bad` breaks off in the middle or stalls there."""
+
+    def do_GET(self):
+        name = self.path.rsplit("/", 1)[-1]
+        body = self.server.files[name]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if name == self.server.bad:
+            self.wfile.write(body[: len(body) // 2])
+            self.server.stall.wait(5)
+        else:
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def mirror(home, tmp_path, monkeypatch):
+    """torchvision's own downloader, sent to a server on this machine that has a stand-in for MNIST."""
+    from torchvision.datasets import MNIST
+
+    write_mnist(tmp_path / "served", mnist_arrays(6, 0), mnist_arrays(2, 1))
+    packed = {f"{p.name}.gz": gzip.compress(p.read_bytes()) for p in (tmp_path / "served").iterdir()}
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
+        server.files, server.bad, server.stall = packed, None, threading.Event()
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        host = f"http://127.0.0.1:{server.server_address[1]}"
+        sums = [(name, hashlib.md5(body, usedforsecurity=False).hexdigest()) for name, body in packed.items()]
+        monkeypatch.setenv("NO_PROXY", "*")
+        monkeypatch.setattr(socket, "create_connection", CONNECT)
+        monkeypatch.setattr(MNIST, "mirrors", [f"{host}/"])
+        monkeypatch.setattr(MNIST, "resources", sums)
+        monkeypatch.setitem(sets.TORCHVISION, "mnist", ("MNIST", "MNIST", (host,)))
+        yield server
+        server.stall.set()
+        server.shutdown()
+        thread.join()
+
+
+def test_a_download_from_a_server(home, mirror, capfd):
+    batch = data.load("mnist")
+    assert torch.equal(to_uint8(batch["x"])[:, 0, 2:30, 2:30], torch.from_numpy(mnist_arrays(6, 0)[0]))
+    assert len(files(home)) == 4
+    assert "100%" in capfd.readouterr().err  # progress
+
+
+@pytest.mark.parametrize("stall", [False, True])
+def test_a_download_that_breaks_off_or_stalls(home, mirror, stall, monkeypatch):
+    mirror.bad = sorted(mirror.files)[2]
+    if stall:
+        monkeypatch.setattr(download, "STALL", 0.2)
+    else:
+        mirror.stall.set()
+    began = time.monotonic()
+    with pytest.raises(data.DataUnavailable, match="download failed"):
+        data.load("mnist")
+    assert time.monotonic() - began < 4
+    assert list(home.iterdir()) == []
+    mirror.bad = None
+    assert len(data.load("mnist", "test")["x"]) == 2  # the second try works
 
 
 def test_a_damaged_copy_is_named_and_replaced(home, network):

@@ -47,6 +47,11 @@ def test_pictures_that_are_none(images, message):
 def test_extractors_that_are_none():
     with pytest.raises(ValueError, match=r"extractor must return \[3,D\]; got \[3, 1, 4, 5\]"):
         features(lambda x: x, torch.zeros(3, 1, 4, 5))
+    model = torch.nn.Flatten()
+    for of in (model, model.forward):
+        with pytest.raises(ValueError, match=r"eval mode; call eval\(\) on the Flatten"):
+            features(of, torch.zeros(3, 1, 4, 5))
+    assert features(model.eval(), torch.zeros(3, 1, 4, 5)).shape == (3, 20)
     with pytest.raises(ValueError, match="batch_size"):
         features(extractor, torch.zeros(3, 1, 4, 5), batch_size=0)
 
