@@ -23,11 +23,17 @@ TABLE: dict[str, dict[str, tuple[int, int, int]]] = {
         "frames": (6, 24, 30),  # frames of a player
     },
     "03": {
-        "steps": (6, 750, 4000),  # optimizer steps
+        "particles": (200, 2000, 10000),  # on the line, driven by the perfect denoiser
+        "levels": (5, 20, 40),  # noise levels at which losses are compared
+        "floor": (32, 256, 1024),  # pictures for each of those
+        "steps": (6, 1200, 4000),  # optimizer steps
         "batch": (16, 128, 256),
+        "walkers": (1, 8, 8),  # digits drawn through all 1,000 levels
+        "sample_steps": (4, 25, 25),  # DDIM steps
+        "frames": (4, 24, 30),  # frames of the player
+        "museum": (20, 120, 1000),  # pictures for each bug
         "samples": (20, 2000, 10000),  # generated pictures that are measured
-        "sample_steps": (4, 25, 50),  # DDIM steps
-        "frames": (4, 24, 30),
+        "ablation": (20, 300, 2000),  # pictures for each guidance scale
     },
 }
 
