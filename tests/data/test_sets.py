@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,10 @@ from minidiff.data import download, from_uint8, sets, to_uint8
 from .standin import mnist_arrays, write_cifar, write_mnist
 
 CONNECT = socket.create_connection
-needs_mnist = pytest.mark.skipif("MINIDIFF_DATA" not in os.environ, reason="MINIDIFF_DATA names no folder with MNIST")
+NAMED = os.environ.get("MINIDIFF_DATA")
+needs_mnist = pytest.mark.skipif(
+    not NAMED or not Path(NAMED, "MNIST").is_dir(), reason="MINIDIFF_DATA names no folder with MNIST"
+)
 
 
 @pytest.fixture
@@ -184,8 +188,6 @@ def network(monkeypatch):
     state = {"fail": None, "calls": 0}
 
     def fake(self):
-        from pathlib import Path
-
         state["calls"] += 1
         assert socket.getdefaulttimeout() == download.STALL
         raw = Path(self.raw_folder)
