@@ -76,8 +76,6 @@ def test_solution_passes(exercise, seed):
 @every
 @pytest.mark.cuda
 def test_solution_passes_on_cuda(exercise):
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
     result = judge(exercise, exercise.build(exercise.solution, "solution"), device="cuda")
     assert result.passed, result
 

@@ -121,13 +121,14 @@ def test_setup_seeds_and_says_what_is_used(monkeypatch, capsys):
 
 
 def test_profile(monkeypatch):
+    monkeypatch.setitem(TABLE, "98", {"steps": (3, 50, 700), "batch": (2, 4, 8)})
     for name in PROFILES:
         monkeypatch.setenv("MINIDIFF_PROFILE", name)
-        assert profile_name() == profile("03").name == name
+        assert profile_name() == profile("98").name == name
     monkeypatch.setenv("MINIDIFF_PROFILE", "laptop")
-    sizes = profile("03")
-    assert sizes.steps == TABLE["03"]["steps"][1] > 0
-    with pytest.raises(AttributeError, match=r"lesson 03 has no size 'step' .* known: steps"):
+    sizes = profile("98")
+    assert (sizes.steps, sizes.batch) == (50, 4)
+    with pytest.raises(AttributeError, match=r"lesson 98 has no size 'step' .* known: steps, batch"):
         sizes.step  # noqa: B018
     assert pickle.loads(pickle.dumps(sizes)) == copy.deepcopy(sizes) == sizes
     monkeypatch.setenv("MINIDIFF_PROFILE", "fast")
