@@ -155,10 +155,10 @@ def run(
     prepared = [accelerator.prepare(turn.model, turn.optimizer) for turn in turns]
     _settle(turns, device, compile)
     log = _Log(turns, checkpoint, accelerator)
-    start = log.restore(seed) if resume and checkpoint and Path(checkpoint).exists() else 0
-    bar = Progress(steps, start, label) if progress and accelerator.is_main_process else None
-    batches = iter(loader.from_step(start)) if start < steps else iter(())
     try:
+        start = log.restore(seed) if resume and checkpoint and Path(checkpoint).exists() else 0
+        bar = Progress(steps, start, label) if progress and accelerator.is_main_process else None
+        batches = iter(loader.from_step(start)) if start < steps else iter(())
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             for step in range(start, steps):
                 torch.manual_seed(step_seed(seed, rank, step))
@@ -226,7 +226,8 @@ class _Log:
         bad = self.accelerator.reduce(self.bad, "sum") if self.accelerator.num_processes > 1 else self.bad
         if any(bad.tolist()):
             self._diverged()
-        for name in {name for _, logs in self.pending for name in logs}:
+        # A dict, not a set: every process must reduce the names in the same order.
+        for name in dict.fromkeys(name for _, logs in self.pending for name in logs):
             steps = [step for step, logs in self.pending if name in logs]
             values = torch.stack([logs[name].float() for _, logs in self.pending if name in logs])
             values = self.accelerator.reduce(values, "mean").tolist()
@@ -244,10 +245,13 @@ class _Log:
     def _diverged(self) -> None:
         i, first = next(((i, b) for i, b in enumerate(self.bad.tolist()) if b), (0, None))
         where = "on another process" if first is None else f"at step {first}"
-        rates = [group["lr"] for group in self.turns[i].optimizer.param_groups]
+        turn = self.turns[i]
+        rates = [group["lr"] for group in turn.optimizer.param_groups]
+        if first and turn.lr is not None:  # of that step; the present ones are up to 50 steps on
+            rates = [group["initial_lr"] * turn.lr(first - 1) for group in turn.optimizer.param_groups]
         good = f"the last good checkpoint is {self.path}, step {self.good}" if self.good else "there is no checkpoint"
         raise TrainingDiverged(
-            f"the loss of turn {i} ({type(self.turns[i].loss).__name__}) was not finite {where}, "
+            f"the loss of turn {i} ({type(turn.loss).__name__}) was not finite {where}, "
             f"learning rate {', '.join(f'{r:g}' for r in rates)}; {good}"
         )
 
@@ -287,6 +291,8 @@ def _accelerator(precision: str):
         precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if cuda else "no"
     if precision not in ("no", "bf16", "fp16"):
         raise ValueError(f'precision must be "auto", "no", "bf16" or "fp16"; got {precision!r}')
+    if precision == "fp16" and not cuda:  # accelerate would quietly train in float32
+        raise ValueError('precision "fp16" needs CUDA; use "bf16" or "no"')
     AcceleratorState._reset_state()  # a singleton: without this the first run's precision would bind all later ones
     return Accelerator(mixed_precision=precision, cpu=not cuda)  # no MPS: it lacks the tables' float64
 
