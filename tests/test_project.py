@@ -236,6 +236,15 @@ def test_glossary_is_in_order_and_bilingual():
         assert re.search(r"^\*\*[^*]*[\u4e00-\u9fff]", part, re.M), f"{term} has no Chinese name"
 
 
+def test_the_notation_names_variables_of_the_code():
+    source = "\n".join(path.read_text("utf-8") for path in MODULES)
+    cells = [row.split("|")[2] for row in text("book/notation.md").splitlines() if row.startswith("| $")]
+    codes = [re.findall("`([^`]+)`", cell) for cell in cells]
+    assert len(cells) >= 15 and all(codes)
+    names = set(re.findall(r"[A-Za-z_]\w*", " ".join(sum(codes, []))))
+    assert not {name for name in names if not re.search(rf"\b{name}\b", source)}
+
+
 def test_the_book_check_finds_scripts_of_other_hosts(tmp_path):
     page = tmp_path / "book" / "intro.html"
     page.parent.mkdir()

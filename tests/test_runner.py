@@ -99,20 +99,24 @@ def test_a_failing_cell_is_explained_and_leaves_the_tracked_notebook(root, capsy
 
 
 def test_a_cell_that_takes_too_long_fails(root, capsys):
-    put(root, "02_two", notebook("# Two", "import time\ntime.sleep(60)"))
+    put(root, "02_two", notebook("# Two", "import time\ntime.sleep(600)"))
     began = time.monotonic()
     assert runner.main(["--profile", "smoke", "--cell-minutes", "0.034"]) == 1
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
     assert "CellTimeoutError" in capsys.readouterr().out
 
 
+@pytest.mark.timeout(400)
 def test_the_watchdog_ends_a_client_that_hangs(root):
-    put(root, "02_two", notebook("# Two", "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)"))
-    command = [sys.executable, "-m", "minidiff.course.runner", "--profile", "smoke", "--lesson-minutes", "0.08"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and "given up after 0.08 minutes" in done.stdout
-    copy = nbformat.read(root / "build/lessons/02_two.ipynb", as_version=4)
-    pid = int(copy.cells[1].outputs[0].text)
+    put(root, "02_two", notebook("# Two", "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)"))
+    for limit in ("0.08", "0.4", "2"):  # a busy machine needs longer to get as far as the cell
+        command = [sys.executable, "-m", "minidiff.course.runner", "--profile", "smoke", "--lesson-minutes", limit]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 1 and f"given up after {limit} minutes" in done.stdout
+        outputs = nbformat.read(root / "build/lessons/02_two.ipynb", as_version=4).cells[1].outputs
+        if outputs:
+            break
+    pid = int(outputs[0].text)
     for _ in range(50):  # a killed process stays in the table until somebody reaps it
         if not alive(pid):
             return
