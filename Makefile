@@ -89,9 +89,11 @@ outputs: setup
 lint: setup
 	@$(BIN)/ruff check .
 
-bench: setup
-	@$(PY) -m pip install -q -c constraints.txt -e '.[bench]'
+bench: $(STAMP)-bench
 	@$(PY) -m benchmarks.speed $(ARGS)
+$(STAMP)-bench: $(STAMP)
+	@$(PY) -m pip install -q -c constraints.txt -e '.[bench]'
+	@touch $@
 
 clean:
 	@rm -rf build book/_build .pytest_cache .ruff_cache
