@@ -36,6 +36,10 @@ def save(path: str | os.PathLike, tensors: dict[str, Tensor], meta: dict) -> Non
     from safetensors.torch import save as to_bytes
 
     tensors = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
+    first = {v.untyped_storage().data_ptr(): k for k, v in reversed(tensors.items())}
+    for k, v in tensors.items():
+        if first[v.untyped_storage().data_ptr()] != k:  # tied weights; safetensors refuses shared memory
+            tensors[k] = v.clone()
     write_atomic(path, to_bytes(tensors, metadata={"format": FORMAT, "meta": json.dumps(meta)}))
 
 
@@ -96,6 +100,8 @@ def unpack(path, turns, tensors: dict[str, Tensor], parts: list[dict]) -> dict[s
         loads.append((turn.model, _matching(path, turn.model, tensors, f"{i}.model.")))
         if turn.ema is not None:
             loads.append((turn.ema.model, _matching(path, turn.ema.model, tensors, f"{i}.ema.")))
+        if _groups(part["groups"]) != _groups(turn.optimizer.state_dict()["param_groups"]):
+            raise CheckpointError(f"{path} was written with another optimizer than turn {i} has, or other groups")
     for module, state in loads:
         module.load_state_dict(state)
     for i, (turn, part) in enumerate(zip(turns, parts, strict=True)):
@@ -119,6 +125,11 @@ def _matching(path, module: torch.nn.Module, tensors: dict[str, Tensor], prefix:
             shapes = f"{list(found[name].shape)}, this model {list(value.shape)}"
             raise CheckpointError(f"{path} is of another model: its {name} is {shapes}")
     return found
+
+
+def _groups(groups: list[dict]) -> list[tuple[list[int], set[str]]]:
+    """What tells one optimizer's parameter groups from another's: their parameters and the names of their options."""
+    return [(group["params"], set(group)) for group in groups]
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], part: dict) -> None:

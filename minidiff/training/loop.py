@@ -267,6 +267,8 @@ class _Log:
 
     def restore(self, seed: int) -> int:
         tensors, meta = ckpt.load(self.path)
+        if not isinstance(meta, dict) or not {"step", "seed", "turns", "scaler"} <= set(meta):
+            raise ckpt.CheckpointError(f"{self.path} is damaged or not a checkpoint: its metadata is incomplete")
         if meta["seed"] != seed:
             raise ckpt.CheckpointError(f"{self.path} was trained with seed {meta['seed']}; this run has seed {seed}")
         history = ckpt.unpack(self.path, self.turns, tensors, meta["turns"])
