@@ -13,7 +13,7 @@ from minidiff.objectives import DiffusionLoss
 from minidiff.recipes.mnist_ddpm import CONFIG
 
 SHAPE, BATCH = (3, 32, 32), 32
-WIDTHS, HEADS = (64, 128, 128), 32  # of the diffusers network and of its twin, attention at the second resolution
+WIDTHS, HEADS = (64, 64, 128), 32  # of the diffusers network and of its twin, attention at the second resolution
 
 
 class Ours(nn.Module):
