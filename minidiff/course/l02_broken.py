@@ -32,7 +32,7 @@ def _stretched(x0: Tensor, t: int, eps: Tensor) -> Tensor:
     # By hand: Schedule.from_betas refuses these betas.
     betas = 100 * torch.linspace(1e-4, 0.02, 10, dtype=torch.float64)
     alpha_bar = torch.cat([betas.new_ones(1), torch.cumprod(1 - betas, dim=0)])
-    return _mix(x0, alpha_bar[round(t / 100)], eps)
+    return _mix(x0, alpha_bar[-(-t // 100)], eps)
 
 
 def _scaled_index(x0: Tensor, t: int, eps: Tensor) -> Tensor:
@@ -64,11 +64,12 @@ Give each of the five broken processes A to E the number of its cause:
     starter='causes = ...  # a dictionary with a number for each letter: {"A": , "B": , "C": , "D": , "E": }',
     solution='causes = {"A": 2, "B": 5, "C": 1, "D": 4, "E": 3}',
     hints=(
-        "Only one of the causes can take the root of a negative number.",
-        "Two rows have no noise at level 1. In one of them it comes later, in the other only at the very end.",
-        "With the right range, no pixel of a half-noised picture can be far outside [-4, 4]. One row is.",
-        "In the healthy row the noise at level 500 is nearly at full strength. Which row has a little less than that, "
-        "and much less at level 250?",
+        "Only one of the causes can make you take the root of a negative number.",
+        "Two rows have no noise at all at level 1. In one it arrives a few levels later, in the other only at the very "
+        "end.",
+        "With pictures in the right range, the factor of the picture is at most 1.",
+        "In the healthy row the squares of the two factors sum to 1 at every level. In which do they fall short, and "
+        "nothing else is odd?",
     ),
     wrong={
         "index_for_precision": (

@@ -20,7 +20,7 @@ TABLE: dict[str, dict[str, tuple[int, int, int]]] = {
         "largest": (1000, 20000, 60000),  # the most pictures in one comparison
         "readings": (100, 1000, 5000),  # test digits read at each level
         "seeds": (2, 5, 8),  # repetitions behind an interval
-        "frames": (6, 24, 30),  # frames of a player
+        "frames": (6, 21, 21),  # frames of the player
     },
     "03": {
         "particles": (200, 2000, 10000),  # on the line, driven by the perfect denoiser

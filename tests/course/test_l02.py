@@ -1,0 +1,53 @@
+"""Lesson 02's riddle: each broken process shows the symptom that its number in `causes` stands for."""
+
+import pytest
+import torch
+
+from minidiff.course.l02_broken import BROKEN, CAUSES
+from minidiff.diffusion import Schedule
+
+X0 = torch.linspace(-1, 1, 2 * 3 * 5).view(2, 1, 3, 5)
+EPS = torch.randn(X0.shape, generator=torch.Generator().manual_seed(0))
+SCHEDULE = Schedule.linear()
+CAUSE = {number: BROKEN[letter] for letter, number in CAUSES.oracle().items()}
+
+
+def healthy(t: int) -> torch.Tensor:
+    return SCHEDULE.q_sample(X0, torch.full((len(X0),), t), EPS)
+
+
+def test_every_cause_has_its_letter():
+    assert sorted(CAUSE) == [1, 2, 3, 4, 5] and list(BROKEN) == sorted(BROKEN)
+
+
+@pytest.mark.parametrize("cause", range(1, 6))
+def test_broken_process_differs_from_the_healthy_one(cause):
+    assert all(CAUSE[cause](X0, t, EPS).dtype == torch.float32 for t in (1, 500))
+    assert not torch.allclose(CAUSE[cause](X0, 250, EPS), healthy(250), atol=1e-3)
+
+
+def test_wrong_range():
+    assert CAUSE[1](X0, 1, EPS).max() > 200
+    assert CAUSE[1](X0, 1000, torch.zeros_like(EPS)).max() > 1  # the digit outlives the schedule
+
+
+def test_variance_as_deviation():
+    noise = CAUSE[2](torch.zeros_like(X0), 250, EPS) / EPS
+    torch.testing.assert_close(noise, torch.full_like(noise, 1 - SCHEDULE.alpha_bar[250].item()))
+
+
+def test_scaled_index():
+    assert torch.equal(CAUSE[3](X0, 999, EPS), X0)
+    torch.testing.assert_close(CAUSE[3](X0, 1000, EPS), healthy(1000))
+
+
+def test_stretched():
+    assert CAUSE[4](X0, 500, EPS).isfinite().all()
+    assert CAUSE[4](X0, 1000, EPS).isnan().all()
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Schedule.from_betas(100 * torch.linspace(1e-4, 0.02, 10))
+
+
+def test_bfloat16_table():
+    assert torch.equal(CAUSE[5](X0, 9, EPS), X0)
+    assert not torch.equal(CAUSE[5](X0, 20, EPS), X0)
