@@ -2,7 +2,8 @@
 
 from .checkpoint import CheckpointError
 from .ema import EMA
-from .loop import Fitted, History, TrainingDiverged, Turn, fit, run, warmup_cosine
+from .log import History, TrainingDiverged
+from .loop import Fitted, Turn, fit, run, warmup_cosine
 
 __all__ = [
     "CheckpointError", "EMA", "Fitted", "History", "TrainingDiverged", "Turn", "fit", "run", "warmup_cosine",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,19 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from . import checkpoint as ckpt
 from .ema import EMA
+from .log import READ_EVERY, History, Log
 from .progress import Progress
-
-READ_EVERY = 50  # steps between two reads of the device: losses, and the non-finite flag
-
-
-class TrainingDiverged(RuntimeError):
-    """A loss became infinite or NaN."""
-
-
-class History(dict):
-    """What the losses logged: name -> one float for each step (NaN where the turn did not move)."""
 
 
 @dataclass
@@ -154,7 +144,7 @@ def run(
     loader = loader.shard(rank, world) if world > 1 else loader
     prepared = [accelerator.prepare(turn.model, turn.optimizer) for turn in turns]
     _settle(turns, device, compile)
-    log = _Log(turns, checkpoint, accelerator)
+    log = Log(turns, checkpoint, accelerator)
     try:
         start = log.restore(seed) if resume and checkpoint and Path(checkpoint).exists() else 0
         bar = Progress(steps, start, label) if progress and accelerator.is_main_process else None
@@ -207,81 +197,6 @@ def _move(accelerator, turn: Turn, model, optimizer, batch, clip, step) -> tuple
     if turn.ema is not None:
         turn.ema.update(turn.model)
     return loss.detach(), logs
-
-
-class _Log:
-    """Collects what the losses say on the device, and reads it there rarely."""
-
-    def __init__(self, turns: list[Turn], path, accelerator):
-        self.turns, self.path, self.accelerator = turns, path, accelerator
-        self.history, self.pending, self.good = History(), [], None
-        self.bad = torch.zeros(len(turns), dtype=torch.long, device=accelerator.device)  # first non-finite step, or 0
-
-    def note(self, i: int, step: int, loss: Tensor, logs: dict[str, Tensor]) -> None:
-        self.bad[i].masked_fill_(self.bad[i].eq(0) & ~loss.isfinite(), step + 1)
-        self.pending.append((step, logs))
-
-    def read(self, done: int) -> None:
-        """Brings the pending values to the host; the one point where a step waits for the device."""
-        bad = self.accelerator.reduce(self.bad, "sum") if self.accelerator.num_processes > 1 else self.bad
-        if any(bad.tolist()):
-            self._diverged()
-        # A dict, not a set: every process must reduce the names in the same order.
-        for name in dict.fromkeys(name for _, logs in self.pending for name in logs):
-            steps = [step for step, logs in self.pending if name in logs]
-            values = torch.stack([logs[name].float() for _, logs in self.pending if name in logs])
-            values = self.accelerator.reduce(values, "mean").tolist()
-            column = self.history.setdefault(name, [])
-            column.extend([math.nan] * (done - len(column)))
-            for step, value in zip(steps, values, strict=True):
-                column[step] = value
-        self.pending = []
-
-    def last(self) -> str:
-        """The mean of the last values read, for the progress line."""
-        means = {k: _mean(v[-READ_EVERY:]) for k, v in self.history.items()}
-        return ", ".join(f"{k} {v:.4f}" for k, v in means.items())
-
-    def _diverged(self) -> None:
-        i, first = next(((i, b) for i, b in enumerate(self.bad.tolist()) if b), (0, None))
-        where = "on another process" if first is None else f"at step {first}"
-        turn = self.turns[i]
-        rates = [group["lr"] for group in turn.optimizer.param_groups]
-        if first and turn.lr is not None:  # of that step; the present ones are up to 50 steps on
-            rates = [group["initial_lr"] * turn.lr(first - 1) for group in turn.optimizer.param_groups]
-        good = f"the last good checkpoint is {self.path}, step {self.good}" if self.good else "there is no checkpoint"
-        raise TrainingDiverged(
-            f"the loss of turn {i} ({type(turn.loss).__name__}) was not finite {where}, "
-            f"learning rate {', '.join(f'{r:g}' for r in rates)}; {good}"
-        )
-
-    def save(self, done: int, seed: int) -> None:
-        if self.accelerator.is_main_process:
-            history = {k: torch.tensor(v, dtype=torch.float64) for k, v in self.history.items()}
-            tensors, parts = ckpt.pack(self.turns, history)
-            scaler = self.accelerator.scaler
-            meta = {"step": done, "seed": seed, "turns": parts, "scaler": scaler.state_dict() if scaler else None}
-            ckpt.save(self.path, tensors, meta)
-        self.accelerator.wait_for_everyone()
-        self.good = done
-
-    def restore(self, seed: int) -> int:
-        tensors, meta = ckpt.load(self.path)
-        if not isinstance(meta, dict) or not {"step", "seed", "turns", "scaler"} <= set(meta):
-            raise ckpt.CheckpointError(f"{self.path} is damaged or not a checkpoint: its metadata is incomplete")
-        if meta["seed"] != seed:
-            raise ckpt.CheckpointError(f"{self.path} was trained with seed {meta['seed']}; this run has seed {seed}")
-        history = ckpt.unpack(self.path, self.turns, tensors, meta["turns"])
-        self.history.update({k: v.tolist() for k, v in history.items()})
-        if meta["scaler"] and self.accelerator.scaler:
-            self.accelerator.scaler.load_state_dict(meta["scaler"])
-        self.good = meta["step"]
-        return self.good
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = [v for v in values if not math.isnan(v)]
-    return sum(values) / len(values) if values else math.nan
 
 
 def _accelerator(precision: str):
