@@ -30,7 +30,7 @@ def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def paths(steps: Sequence[Step], start: Tensor, T: int, count: int = 40) -> None:
+def paths(steps: Sequence[Step], start: Tensor, T: int, count: int = 30) -> None:
     """Draw how particles on a line move from level T to level 0, and where they end.
 
     Args:
@@ -101,27 +101,67 @@ def training(
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def rows(pictures: Mapping[str, Tensor], scale: float = 1.5) -> None:
+def rows(pictures: Mapping[str, Tensor], titles: Sequence[str] = (), scale: float = 1.5) -> None:
     """Draw one labelled row of pictures for each entry.
 
     Args:
         pictures: label -> [N,C,H,W] in [-1,1], N the same in all.
+        titles: one above each column, or none.
         scale: screen pixels for each pixel of a picture.
     """
     import matplotlib.pyplot as plt
 
     stack = torch.cat([p.detach().cpu() for p in pictures.values()])
-    count = len(next(iter(pictures.values())))
+    count, (h, w) = len(next(iter(pictures.values()))), stack.shape[-2:]
     canvas = plots.montage(stack, ncol=count, gap=(4, 1))
-    tall, wide = canvas.shape[:2]
-    label = max(map(len, pictures)) * 6.2 / scale + 6  # pixels of the canvas
-    figure = plt.figure(figsize=((wide + label) * scale / plots.DPI, tall * scale / plots.DPI), layout="none")
-    axes = figure.add_axes((label / (wide + label), 0, wide / (wide + label), 1))
+    label, head = max(map(len, pictures)) * 6.2 / scale + 6, 16 / scale * bool(titles)  # in pixels of the canvas
+    tall, wide = canvas.shape[0] + head, canvas.shape[1] + label
+    figure = plt.figure(figsize=(wide * scale / plots.DPI, tall * scale / plots.DPI), layout="none")
+    axes = figure.add_axes((label / wide, 0, 1 - label / wide, canvas.shape[0] / tall))
     axes.imshow(canvas.numpy(), interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     for i, name in enumerate(pictures):
-        middle = i * (stack.shape[-2] + 4) + stack.shape[-2] / 2
-        axes.text(-4, middle, name, ha="right", va="center", fontsize=9)
+        axes.text(-4, i * (h + 4) + h / 2, name, ha="right", va="center", fontsize=9)
+    for i, title in enumerate(titles):
+        axes.text(i * (w + 1) + w / 2, -2, title, ha="center", va="bottom", fontsize=8)
+
+
+def table(results: Mapping[str, Mapping[str, float]]) -> None:
+    """Print what was measured, a line for each entry.
+
+    Args:
+        results: label -> `n`, `share`, `low`, `high`, `precision`, `recall` and `distance`.
+    """
+    print(f"{'':24s} {'N':>5s}  {'share':>5s} {'95 % interval':14s}  precision  recall  distance")
+    for name, r in results.items():
+        interval = f"{r['low']:.3f} to {r['high']:.3f}"
+        print(
+            f"{name:24s} {r['n']:5d}  {r['share']:.3f} {interval:14s}  {r['precision']:9.3f}  {r['recall']:6.3f}"
+            f"  {r['distance']:8.2f}"
+        )
+
+
+def sweep(results: Mapping[float, Mapping[str, float]], real: Mapping[str, float]) -> None:
+    """Draw share and recall over the guidance scale.
+
+    Args:
+        results: scale -> what `table` prints.
+        real: the same for real digits.
+    """
+    import matplotlib.pyplot as plt
+
+    scales, found = list(results), list(results.values())
+    _, (left, right) = plt.subplots(1, 2, figsize=(8, 3))
+    left.fill_between(scales, [r["low"] for r in found], [r["high"] for r in found], color=plots.GENERATED, alpha=0.25)
+    left.plot(scales, [r["share"] for r in found], "o-", color=plots.GENERATED)
+    left.set(xscale="log", xlabel="guidance scale w", ylabel="share of the asked digit", title="obeys more")
+    right.plot(scales, [r["recall"] for r in found], "o-", color=plots.GENERATED, label="generated")
+    right.axhline(real["recall"], color=plots.REAL, linestyle="--", label="real against real")
+    right.set(xscale="log", xlabel="guidance scale w", ylabel="recall", title="varies less", ylim=(0, 1.05))
+    right.legend()
+    for axes in (left, right):
+        axes.set_xticks(scales, [f"{scale:g}" for scale in scales])
+        axes.minorticks_off()
 
 
 def unet(model: UNet, size: int = 32) -> None:
