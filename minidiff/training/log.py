@@ -35,9 +35,9 @@ class Log:
 
     def read(self, done: int) -> None:
         """Brings the pending values to the host; the one point where a step waits for the device."""
-        bad = self.accelerator.reduce(self.bad, "sum") if self.accelerator.num_processes > 1 else self.bad
-        if any(bad.tolist()):
-            self._diverged()
+        firsts = self.accelerator.gather(self.bad).view(-1, len(self.turns)).tolist()  # [processes, turns]
+        if bad := [(step, i) for row in firsts for i, step in enumerate(row) if step]:
+            self._diverged(*min(bad))
         # A dict, not a set: every process must reduce the names in the same order.
         for name in dict.fromkeys(name for _, logs in self.pending for name in logs):
             steps = [step for step, logs in self.pending if name in logs]
@@ -54,16 +54,13 @@ class Log:
         means = {k: _mean(v[-READ_EVERY:]) for k, v in self.history.items()}
         return ", ".join(f"{k} {v:.4f}" for k, v in means.items())
 
-    def _diverged(self) -> None:
-        i, first = next(((i, b) for i, b in enumerate(self.bad.tolist()) if b), (0, None))
-        where = "on another process" if first is None else f"at step {first}"
+    def _diverged(self, step: int, i: int) -> None:
         turn = self.turns[i]
-        rates = [group["lr"] for group in turn.optimizer.param_groups]
-        if first and turn.lr is not None:  # of that step; the present ones are up to 50 steps on
-            rates = [group["initial_lr"] * turn.lr(first - 1) for group in turn.optimizer.param_groups]
+        factor = 1.0 if turn.lr is None else turn.lr(step - 1)  # of that step; the optimizer is up to 50 steps on
+        rates = [group["initial_lr"] * factor for group in turn.optimizer.param_groups]
         good = f"the last good checkpoint is {self.path}, step {self.good}" if self.good else "there is no checkpoint"
         raise TrainingDiverged(
-            f"the loss of turn {i} ({type(turn.loss).__name__}) was not finite {where}, "
+            f"the loss of turn {i} ({type(turn.loss).__name__}) was not finite at step {step}, "
             f"learning rate {', '.join(f'{r:g}' for r in rates)}; {good}"
         )
 
