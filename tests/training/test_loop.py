@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from minidiff.diffusion import Schedule
 from minidiff.objectives import DiffusionLoss
 from minidiff.training import EMA, History, TrainingDiverged, Turn, fit, run, warmup_cosine
-from minidiff.training.loop import READ_EVERY, step_seed
+from minidiff.training.log import READ_EVERY
+from minidiff.training.loop import step_seed
 
 
 class Loader:
@@ -273,6 +274,18 @@ def test_a_bad_loss_is_found_before_any_checkpoint_is_written(tmp_path):
         with pytest.raises(TrainingDiverged, match=f"at step {at}"):
             train([turn(loss=robust)], 200, poison(at), checkpoint=path, save_every=3)
         assert not path.exists()
+
+
+def test_the_first_bad_loss_is_named_not_the_first_turn():
+    def bad_from(at):
+        def loss(model, batch):
+            return square(model, batch)[0] * torch.where(batch["step"] >= at, torch.nan, 1.0), {}
+
+        return loss
+
+    loader = Loader(lambda step, batch: {**batch, "step": torch.tensor(step + 1)})
+    with pytest.raises(TrainingDiverged, match="turn 1 .* at step 3, learning rate 0.25;"):
+        train([turn(loss=bad_from(5)), turn(loss=bad_from(3), lr=0.25)], 20, loader)
 
 
 def test_a_bad_loss_at_the_very_end_is_found():
