@@ -41,19 +41,19 @@ def load(name: str, *, device: str | torch.device = "cpu", folder: Path = CHECKP
     Raises:
         ValueError: there is none of that name, or its weights do not fit its card.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if name not in names(folder):
         raise ValueError(f"name must be one of {names(folder)}; got {name!r}")
-    card = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    model_class, config_class = CLASSES[card["model"]["class"]]
-    model = model_class(config_class(**card["model"]["config"]))
-    weights = load_file(folder / f"{name}.safetensors")
-    weights = {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
     try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(f"the weights of {name} do not fit its card: {error}") from error
+        card = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        model_class, config_class = CLASSES[card["model"]["class"]]
+        model = model_class(config_class(**card["model"]["config"]))
+        weights = load_file(folder / f"{name}.safetensors")
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"the weights of {name} do not fit its card, or either is damaged: {error!r}") from error
     return Pretrained(model.to(device).eval().requires_grad_(False), card)
 
 
