@@ -65,8 +65,7 @@ Give each of the five broken processes A to E the number of its cause:
     solution='causes = {"A": 2, "B": 5, "C": 1, "D": 4, "E": 3}',
     hints=(
         "Only one of the causes can make you take the root of a negative number.",
-        "Two rows have no noise at all at level 1. In one it arrives a few levels later, in the other only at the very "
-        "end.",
+        "Two rows have no noise at all at level 10. In one it arrives soon after, in the other only at the very end.",
         "With pictures in the right range, the factor of the picture is at most 1.",
         "In the healthy row the squares of the two factors sum to 1 at every level. In which do they fall short, and "
         "nothing else is odd?",
