@@ -41,14 +41,14 @@ def paths(steps: Sequence[Step], start: Tensor, T: int, count: int = 30) -> None
     """
     import matplotlib.pyplot as plt
 
-    track = torch.stack([start, *(s.x for s in steps)])[..., 0].cpu()  # [F,B]
+    track = torch.stack([start, *(s.x for s in steps)])[..., 0].cpu()  # [levels,B]
     levels = [T, *(s.t for s in steps)]
     figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(7.5, 2.9), width_ratios=(4, 1))
     left.plot(levels, track[:, :count], color=plots.GENERATED, linewidth=0.6)
     left.set(xlabel="level t", ylabel="position x", xlim=(T, 0), title="from noise to data")
     right.hist(track[0], bins=30, orientation="horizontal", density=True, color=plots.NOISE, label="start")
     places, counts = track[-1].round(decimals=1).unique(return_counts=True)
-    right.barh(places, counts / counts.sum(), height=0.2, color=plots.GENERATED, label="end")
+    right.barh(places.tolist(), (counts / counts.sum()).tolist(), height=0.2, color=plots.GENERATED, label="end")
     right.set(xlabel="density; share", title="start and end")
     right.legend(fontsize=8)
 
