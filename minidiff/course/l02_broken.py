@@ -61,7 +61,10 @@ Give each of the five broken processes A to E the number of its cause:
 5. The table is kept in bfloat16, a number format with 8 significant bits.""",
     minutes=8,
     difficulty=3,
-    starter='causes = ...  # a dictionary with a number for each letter: {"A": , "B": , "C": , "D": , "E": }',
+    starter="""\
+# A dictionary with a number for each letter: {"A": , "B": , "C": , "D": , "E": }
+causes = ...
+""",
     solution='causes = {"A": 2, "B": 5, "C": 1, "D": 4, "E": 3}',
     hints=(
         "Only one of the causes can make you take the root of a negative number.",

@@ -46,7 +46,7 @@ nothing can be divided by $\\sqrt{\\bar\\alpha_T}$. The paper therefore goes a w
     difficulty=2,
     starter='''\
 def cosine_table(T, offset=0.008, max_beta=0.999):
-    """alpha_bar of the cosine schedule, [T + 1] float64; you may call your alpha_bar_table."""
+    """alpha_bar of the cosine schedule, [T + 1]; you may call your alpha_bar_table."""
     raise NotImplementedError
 ''',
     solution='''\
@@ -121,7 +121,7 @@ from the standard normal?""",
     difficulty=2,
     starter='''\
 def kl_to_normal(mean, var):
-    """KL( N(mean, var) || N(0, 1) ) in nats. mean, var: tensors of one shape; returns the same shape."""
+    """KL( N(mean, var) || N(0, 1) ) in nats, for tensors of one shape, element by element."""
     raise NotImplementedError
 ''',
     solution='''\

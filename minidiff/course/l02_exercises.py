@@ -29,7 +29,8 @@ randomness of its own can be tested, and the course keeps it throughout.""",
 def forward_step(x, beta, eps):
     """One step of the forward process, x_{t-1} -> x_t.
 
-    x: tensor of any shape; beta: the variance added, a number between 0 and 1; eps: standard normal, shaped like x.
+    x: tensor of any shape; beta: the variance added, a number between 0 and 1;
+    eps: standard normal, shaped like x. Returns the same shape.
     """
     raise NotImplementedError
 ''',
@@ -101,12 +102,12 @@ index is the level: `alpha_bar[t]` belongs to $x_t$.""",
     difficulty=1,
     starter='''\
 def alpha_bar_table(betas):
-    """betas: [T] float64, where betas[t - 1] belongs to level t. Returns alpha_bar, [T + 1] float64."""
+    """betas [T] float64, where betas[t - 1] belongs to level t -> alpha_bar [T + 1]."""
     raise NotImplementedError
 ''',
     solution='''\
 def alpha_bar_table(betas):
-    """betas: [T] float64, where betas[t - 1] belongs to level t. Returns alpha_bar, [T + 1] float64."""
+    """betas [T] float64, where betas[t - 1] belongs to level t -> alpha_bar [T + 1]."""
     return torch.cat([betas.new_ones(1), torch.cumprod(1 - betas, dim=0)])
 ''',
     hints=(
@@ -185,8 +186,8 @@ This is the line that lesson 03 calls at every training step.""",
 def q_sample(x0, t, eps, alpha_bar):
     """Noise each picture of a batch to its own level.
 
-    x0: [B,C,H,W] float32; t: [B] int64, from 0 to T; eps: standard normal, shaped like x0;
-    alpha_bar: [T + 1] float64. Returns x_t, [B,C,H,W] float32.
+    x0: [B,C,H,W] float32; t: [B] int64, from 0 to T; alpha_bar: [T + 1] float64;
+    eps: standard normal, shaped like x0. Returns x_t, [B,C,H,W] float32.
     """
     raise NotImplementedError
 ''',

@@ -1,9 +1,14 @@
 """Lesson 02's riddle: each broken process shows the symptom that its number in `causes` stands for."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
 from minidiff.course.l02_broken import BROKEN, CAUSES
+from minidiff.course.l02_end import KL_TO_NORMAL
+from minidiff.data import DataUnavailable, load
 from minidiff.diffusion import Schedule
 
 X0 = torch.linspace(-1, 1, 2 * 3 * 5).view(2, 1, 3, 5)
@@ -51,3 +56,16 @@ def test_stretched():
 def test_bfloat16_table():
     assert torch.equal(CAUSE[5](X0, 9, EPS), X0)
     assert not torch.equal(CAUSE[5](X0, 20, EPS), X0)
+
+
+def test_recorded_gap_of_x_T_comes_out_again():
+    row = json.loads((Path(__file__).parents[2] / "results" / "02_x_T_gap.json").read_text("utf-8"))
+    try:
+        pictures = load("mnist", "train", download=False)["x"]
+    except DataUnavailable:
+        pytest.skip("MNIST is not here")
+    kl_to_normal = KL_TO_NORMAL.build(KL_TO_NORMAL.solution, "solution")
+    schedule, rng = Schedule.linear(100), torch.Generator().manual_seed(row["provenance"]["seed"][0])
+    x0 = pictures[torch.randperm(len(pictures), generator=rng)[:2000]]
+    x_T = schedule.q_sample(x0, torch.full((2000,), 100), torch.randn(x0.shape, generator=rng))
+    assert kl_to_normal(x_T.mean(0), x_T.var(0)).mean().item() == pytest.approx(row["value"]["T=100"], rel=0.01)
