@@ -114,6 +114,26 @@ def test_a_new_network_predicts_0():
     assert model(normal(B, C, H, W), torch.tensor([1, 9])).count_nonzero() == 0
 
 
+def test_new_branches_are_the_identity():
+    x, emb = normal(2, 12, 3, 2), normal(2, 5, seed=1)
+    assert torch.equal(ResBlock(12, 12, 5)(x, emb), x) and torch.equal(Attention(12, head_dim=4)(x), x)
+
+
+@pytest.mark.parametrize("mults", [(1,), (1, 2), (1, 2, 3)])
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_the_way_up_sees_every_output_of_the_way_down_last_first(mults, blocks):
+    model = build(mults=mults, blocks=blocks)
+    down, up = [], []
+    for layer in (model.stem, *model.down):
+        layer.register_forward_hook(lambda layer, args, out: down.append(out))
+    for layer in model.up:
+        layer.register_forward_pre_hook(lambda layer, args: up.append(args[0]))
+    model(normal(1, C, H, W), torch.tensor([5]))
+    assert len(up) == len(down) == 1 + len(mults) * blocks + len(mults) - 1
+    for skip, seen in zip(reversed(down), up, strict=True):
+        assert torch.equal(seen[:, -skip.shape[1] :], skip) and seen.shape[1] > skip.shape[1]
+
+
 # Conditions
 
 
