@@ -83,14 +83,24 @@ def train(turns, steps, path=None, **more):
 
 
 def state(turns, history):
-    """Everything that training has made, by name."""
-    tensors, parts = ckpt.pack(turns, {k: torch.tensor(v, dtype=torch.float64) for k, v in history.items()})
-    return {k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(parts))
+    """Everything that training has made, by name; taken from the objects, not from what a checkpoint packs."""
+    tensors = {f"history.{k}": torch.tensor(v, dtype=torch.float64) for k, v in history.items()}
+    rest = []
+    for i, t in enumerate(turns):
+        tensors |= {f"{i}.model.{k}": v.clone() for k, v in t.model.state_dict().items()}
+        if t.ema is not None:
+            tensors |= {f"{i}.ema.{k}": v.clone() for k, v in t.ema.model.state_dict().items()}
+        optimizer = t.optimizer.state_dict()
+        for p, values in optimizer["state"].items():
+            known = {k: torch.as_tensor(v) for k, v in values.items() if v is not None}
+            tensors |= {f"{i}.optimizer.{p}.{k}": v.clone() for k, v in known.items()}
+        rest.append((json.dumps(optimizer["param_groups"], sort_keys=True), t.ema and t.ema.updates))
+    return tensors, rest
 
 
 def assert_identical(one, two):
-    (tensors1, parts1), (tensors2, parts2) = one, two
-    assert set(tensors1) == set(tensors2) and parts1 == parts2
+    (tensors1, rest1), (tensors2, rest2) = one, two
+    assert set(tensors1) == set(tensors2) and rest1 == rest2
     for name, value in tensors1.items():
         other = tensors2[name]
         assert value.dtype == other.dtype and value.stride() == other.stride(), name
