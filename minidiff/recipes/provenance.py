@@ -35,6 +35,8 @@ def is_main() -> bool:
 def commit() -> str | None:
     """The checkout's commit, with "+" after it where files differ from it; None outside a checkout."""
     root = Path(minidiff.__file__).parent.parent
+    if not (root / ".git").exists():  # an installed copy may lie inside somebody else's repository
+        return None
     try:
         done = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
