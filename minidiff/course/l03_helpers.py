@@ -132,12 +132,11 @@ def table(results: Mapping[str, Mapping[str, float]]) -> None:
     Args:
         results: label -> `n`, `share`, `low`, `high`, `precision`, `recall` and `distance`.
     """
-    print(f"{'':24s} {'N':>5s}  {'share':>5s} {'95 % interval':14s}  precision  recall  distance")
+    print(f"{'':22s} {'N':>5s}  share  {'95 % interval':14s}  prec. recall   dist.")
     for name, r in results.items():
-        interval = f"{r['low']:.3f} to {r['high']:.3f}"
         print(
-            f"{name:24s} {r['n']:5d}  {r['share']:.3f} {interval:14s}  {r['precision']:9.3f}  {r['recall']:6.3f}"
-            f"  {r['distance']:8.2f}"
+            f"{name:22s} {r['n']:5d}  {r['share']:.3f}  {r['low']:.3f} to {r['high']:.3f}  {r['precision']:.3f}"
+            f"  {r['recall']:.3f} {r['distance']:7.2f}"
         )
 
 
