@@ -1,13 +1,17 @@
 """The headless runner, on small notebooks of the test's own; kernels really start."""
 
+import base64
+import io
 import os
 import subprocess
 import sys
 import time
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat import v4
+from PIL import Image
 
 from minidiff.course import runner, stored
 
@@ -189,3 +193,27 @@ def test_pictures_of_an_earlier_run_go(tmp_path):
     (tmp_path / "03_three-01-other.png").write_bytes(b"")
     assert [p.name for p in stored.pictures(nb, tmp_path, "02_two")] == ["02_two-01-top.png"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["02_two-01-top.png", "03_three-01-other.png"]
+
+
+def _png(pixels) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_pictures_of_few_colours_are_stored_in_fewer_bytes_pixel_for_pixel():
+    rng = np.random.default_rng(0)
+    grey = np.repeat(rng.integers(0, 256, (37, 53, 1), dtype=np.uint8), 3, axis=2)
+    opaque = np.concatenate([grey, np.full((37, 53, 1), 255, dtype=np.uint8)], axis=2)
+    packed = stored.smaller(_png(opaque))
+    assert len(packed) < 0.7 * len(_png(opaque))
+    back = np.asarray(Image.open(io.BytesIO(base64.b64decode(packed))).convert("RGB"))
+    assert (back == grey).all()
+
+
+def test_pictures_that_cannot_be_packed_stay_as_they_are():
+    rng = np.random.default_rng(1)
+    colourful = _png(rng.integers(0, 256, (41, 29, 3), dtype=np.uint8))
+    clear = _png(np.zeros((11, 7, 4), dtype=np.uint8))
+    for png in (colourful, clear, "AAAA", "not base64"):
+        assert stored.smaller(png) == png
