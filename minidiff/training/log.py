@@ -24,14 +24,23 @@ class History(dict):
 class Log:
     """Collects what the losses say on the device, and reads it there rarely."""
 
-    def __init__(self, turns: list, path, accelerator):
+    def __init__(self, turns: list, path, accelerator, steps: int, save_every: int, seed: int):
         self.turns, self.path, self.accelerator = turns, path, accelerator
+        self.steps, self.save_every, self.seed = steps, save_every, seed
         self.history, self.pending, self.good = History(), [], None
         self.bad = torch.zeros(len(turns), dtype=torch.long, device=accelerator.device)  # first non-finite step, or 0
 
     def note(self, i: int, step: int, loss: Tensor, logs: dict[str, Tensor]) -> None:
         self.bad[i].masked_fill_(self.bad[i].eq(0) & ~loss.isfinite(), step + 1)
         self.pending.append((step, logs))
+
+    def finish(self, done: int) -> None:
+        """Ends a step: reads the device and writes the checkpoint where they are due."""
+        save = self.path is not None and (done % self.save_every == 0 or done == self.steps)
+        if done % READ_EVERY == 0 or save or done == self.steps:
+            self.read(done)
+        if save:
+            self.save(done)
 
     def read(self, done: int) -> None:
         """Brings the pending values to the host; the one point where a step waits for the device."""
@@ -64,22 +73,23 @@ class Log:
             f"learning rate {', '.join(f'{r:g}' for r in rates)}; {good}"
         )
 
-    def save(self, done: int, seed: int) -> None:
+    def save(self, done: int) -> None:
         if self.accelerator.is_main_process:
             history = {k: torch.tensor(v, dtype=torch.float64) for k, v in self.history.items()}
             tensors, parts = ckpt.pack(self.turns, history)
             scaler = self.accelerator.scaler
-            meta = {"step": done, "seed": seed, "turns": parts, "scaler": scaler.state_dict() if scaler else None}
+            meta = {"step": done, "seed": self.seed, "turns": parts, "scaler": scaler.state_dict() if scaler else None}
             ckpt.save(self.path, tensors, meta)
         self.accelerator.wait_for_everyone()
         self.good = done
 
-    def restore(self, seed: int) -> int:
+    def restore(self) -> int:
         tensors, meta = ckpt.load(self.path)
         if not isinstance(meta, dict) or not {"step", "seed", "turns", "scaler"} <= set(meta):
             raise ckpt.CheckpointError(f"{self.path} is damaged or not a checkpoint: its metadata is incomplete")
-        if meta["seed"] != seed:
-            raise ckpt.CheckpointError(f"{self.path} was trained with seed {meta['seed']}; this run has seed {seed}")
+        if meta["seed"] != self.seed:
+            seeds = f"seed {meta['seed']}; this run has seed {self.seed}"
+            raise ckpt.CheckpointError(f"{self.path} was trained with {seeds}")
         history = ckpt.unpack(self.path, self.turns, tensors, meta["turns"])
         self.history.update({k: v.tolist() for k, v in history.items()})
         if meta["scaler"] and self.accelerator.scaler:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .ema import EMA
-from .log import READ_EVERY, History, Log
+from .log import History, Log
 from .progress import Progress
 
 
@@ -113,12 +113,12 @@ def run(
     progress: bool = True,
     label: str = "",
 ) -> History:
-    """Trains for `steps` steps (counted from the start of training, also after a resume).
+    """Trains for `steps` steps (counted from the start, also after a resume) and returns the values logged at each.
 
     Args:
         turns: moved in this order at each step; all see the same batch.
         loader: has `from_step(step) -> Iterator[Batch]`; with several processes also `shard(rank, world)`.
-        steps: total number of steps.
+        steps: total number.
         seed: of every random draw in the losses and models.
         clip: largest gradient norm; None leaves gradients alone.
         precision: "no", "bf16", "fp16", or "auto": bf16 (else fp16) on CUDA, float32 on a CPU.
@@ -129,9 +129,6 @@ def run(
         progress: show a progress line (first process only).
         label: its beginning.
 
-    Returns:
-        The logged values of all steps.
-
     Raises:
         ValueError, FileExistsError: an argument is wrong.
         TrainingDiverged: a loss was not finite (found within 50 steps, and before any checkpoint is written).
@@ -140,36 +137,35 @@ def run(
     turns = list(turns)
     _check(turns, steps, save_every, checkpoint, resume)
     accelerator = _accelerator(precision)
-    rank, world, device = accelerator.process_index, accelerator.num_processes, accelerator.device
-    loader = loader.shard(rank, world) if world > 1 else loader
-    prepared = [accelerator.prepare(turn.model, turn.optimizer) for turn in turns]
-    _settle(turns, device, compile)
-    log = Log(turns, checkpoint, accelerator)
+    players = [(turn, *accelerator.prepare(turn.model, turn.optimizer)) for turn in turns]
     try:
-        start = log.restore(seed) if resume and checkpoint and Path(checkpoint).exists() else 0
-        bar = Progress(steps, start, label) if progress and accelerator.is_main_process else None
-        batches = iter(loader.from_step(start)) if start < steps else iter(())
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            for step in range(start, steps):
-                torch.manual_seed(step_seed(seed, rank, step))
-                batch = {k: v.to(device, non_blocking=True) for k, v in next(batches).items()}
-                for i, (turn, (model, optimizer)) in enumerate(zip(turns, prepared, strict=True)):
-                    if (step + 1) % turn.every == 0:
-                        log.note(i, step, *_move(accelerator, turn, model, optimizer, batch, clip, step))
-                done = step + 1
-                save = checkpoint is not None and (done % save_every == 0 or done == steps)
-                if done % READ_EVERY == 0 or save or done == steps:
-                    log.read(done)
-                if save:
-                    log.save(done, seed)
-                for hook in hooks:
-                    hook(done)
-                if bar:
-                    bar.update(done, log.last())
+        _settle(turns, accelerator.device, compile)
+        log = Log(turns, checkpoint, accelerator, steps, save_every, seed)
+        _train(players, loader, accelerator, log, clip, hooks, label if progress else None, resume)
     finally:
-        for model, _ in prepared:  # takes mixed precision's wrapper off `forward` again
+        for _, model, _ in players:  # takes mixed precision's wrapper off `forward` again
             accelerator.unwrap_model(model, keep_fp32_wrapper=False, keep_torch_compile=False)
     return log.history
+
+
+def _train(players, loader, accelerator, log: Log, clip, hooks, label: str | None, resume: bool) -> None:
+    rank, world, device = accelerator.process_index, accelerator.num_processes, accelerator.device
+    loader = loader.shard(rank, world) if world > 1 else loader
+    start = log.restore() if resume and log.path and Path(log.path).exists() else 0
+    bar = Progress(log.steps, start, label) if label is not None and accelerator.is_main_process else None
+    batches = iter(loader.from_step(start)) if start < log.steps else iter(())
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for step in range(start, log.steps):
+            torch.manual_seed(step_seed(log.seed, rank, step))
+            batch = {k: v.to(device, non_blocking=True) for k, v in next(batches).items()}
+            for i, (turn, model, optimizer) in enumerate(players):
+                if (step + 1) % turn.every == 0:
+                    log.note(i, step, *_move(accelerator, turn, model, optimizer, batch, clip, step))
+            log.finish(step + 1)
+            for hook in hooks:
+                hook(step + 1)
+            if bar:
+                bar.update(step + 1, log.last())
 
 
 def step_seed(seed: int, rank: int, step: int) -> int:
