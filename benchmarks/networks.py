@@ -94,8 +94,6 @@ def build(name: str, target: int = 0) -> nn.Module:
         return DenoisingDiffusionPytorch()
     if name == "ours, lesson 03":
         return Ours(matched(CONFIG, target))
-    if name == "ours, patch 2":
-        return Ours(matched(replace(CONFIG, patch=2, mults=(1, 2, 2), head_dim=16), target))
     if name == "ours, no patch":
         mults = tuple(w // WIDTHS[0] for w in WIDTHS)
         return Ours(UNetConfig(3, WIDTHS[0], mults, blocks=2, attention=(1,), head_dim=HEADS))

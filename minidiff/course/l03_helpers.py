@@ -164,7 +164,7 @@ def sweep(results: Mapping[float, Mapping[str, float]], real: Mapping[str, float
 
 
 def unet(model: UNet, size: int = 32) -> None:
-    """Draw a U-Net as it computes: a box for each feature map, an arrow for each skip.
+    """Draw a U-Net as it computes: a box for each feature map, a line for each skip, a dashed one for x_t itself.
 
     Args:
         model: without conditions but the class.
@@ -174,7 +174,7 @@ def unet(model: UNet, size: int = 32) -> None:
 
     maps, skips = _feature_maps(model, size)
     heights = sorted({m[2] for m in maps}, reverse=True)
-    _, axes = plt.subplots(figsize=(9.5, 3.4))
+    _, axes = plt.subplots(figsize=(12, 4.4))
     for i, (name, channels, height) in enumerate(maps):
         y = -heights.index(height)
         axes.text(i, y, f"{channels} x\n{height} x {height}", ha="center", va="center", fontsize=7.5, zorder=3,
@@ -189,7 +189,9 @@ def unet(model: UNet, size: int = 32) -> None:
         low, up = -heights.index(maps[start][2]) + 0.26, 0.42 + 0.17 * k
         axes.plot([start, start, end, end], [low, up, up, -heights.index(maps[end][2]) + 0.26],
                   color=plots.MODEL, linewidth=1.1, alpha=0.8, zorder=1)  # fmt: skip
-    axes.set(xlim=(-0.6, len(maps) - 0.4), ylim=(-len(heights) + 0.2, 0.55 + 0.17 * len(skips)))
+    top, last = 0.42 + 0.17 * len(skips), len(maps) - 1
+    axes.plot([0, 0, last, last], [0.26, top, top, 0.26], color=plots.NOISE, linewidth=1.1, linestyle="--", zorder=1)
+    axes.set(xlim=(-0.6, len(maps) - 0.4), ylim=(-len(heights) + 0.2, top + 0.13))
     axes.set_axis_off()
 
 

@@ -105,11 +105,16 @@ class Downsample(nn.Conv2d):
 
 
 class Upsample(nn.Module):
-    """Doubles height and width: nearest neighbour, then a convolution (no checkerboard)."""
+    """Changes the number of channels with a 1x1 convolution, then doubles height and width by nearest neighbour.
 
-    def __init__(self, channels: int):
+    The two commute, and before the doubling the convolution sees a quarter of the positions. There is no 3x3
+    convolution to smooth the squares: the residual block that follows begins with one.
+    """
+
+    def __init__(self, c_in: int, c_out: int):
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = nn.Conv2d(c_in, c_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        """x: [B, c_in, H, W] -> [B, c_out, 2H, 2W]."""
+        return F.interpolate(self.conv(x), scale_factor=2.0, mode="nearest")

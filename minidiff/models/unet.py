@@ -23,8 +23,8 @@ class UNetConfig:
         blocks: residual blocks a resolution on the way down (one more on the way up).
         attention: resolutions, counted from 0, whose blocks are followed by attention. The middle always has it.
         head_dim: channels of an attention head.
-        patch: side of the squares that the stem folds into one position (1: none). Patches of 4 make a step several
-            times cheaper: the widest feature maps have a sixteenth of the positions (compare Peebles & Xie, 2023).
+        patch: side of the squares that the stem folds into one position (1: none). A patch of 2 leaves the widest
+            feature maps a quarter of the positions, which makes a step several times cheaper (compare Peebles & Xie, 2023).
         dropout: probability inside residual blocks.
         learned_var: two outputs a channel, the second for the variance (Nichol & Dhariwal, 2021).
         classes: number of classes, or 0; the label `classes` itself means "no class".
@@ -65,7 +65,13 @@ class UNetConfig:
 
 
 class UNet(nn.Module):
-    """`model(x_t, t, **conditions)` -> [B, C, H, W], or [B, 2C, H, W] with `learned_var`."""
+    """`model(x_t, t, **conditions)` -> [B, C, H, W], or [B, 2C, H, W] with `learned_var`.
+
+    A learned share of x_t, one number a level and channel, goes straight to the output. Near level T the noise is nearly
+    all of x_t, and a sampler multiplies what is left of the error by 1 / sqrt(alpha_bar); no narrow stack of normalised
+    maps copies x_t that exactly (the role of c_skip in Karras et al., 2022, eq. 7; here it is learned, so that the
+    network need not know the schedule). The last norm is scaled and shifted too (Peebles & Xie, 2023, section 3.2).
+    """
 
     def __init__(self, config: UNetConfig):
         super().__init__()
@@ -95,10 +101,11 @@ class UNet(nn.Module):
         self.up = nn.ModuleList()
         for i, w in reversed(list(enumerate(widths))):
             for j in range(c.blocks + 1):
-                last = j == c.blocks and i > 0
-                self.up.append(Stage(c, ch + skips.pop(), w, emb, attend=i in c.attention, upsample=last))
-                ch = w
-        self.head = nn.Sequential(group_norm(ch), nn.SiLU(), zero(nn.Conv2d(ch, out * c.patch**2, 3, padding=1)))
+                up = widths[i - 1] if j == c.blocks and i > 0 else 0
+                self.up.append(Stage(c, ch + skips.pop(), w, emb, attend=i in c.attention, upsample=up))
+                ch = up or w
+        self.norm, self.head = group_norm(ch), zero(nn.Conv2d(ch, out * c.patch**2, 3, padding=1))
+        self.last = zero(nn.Linear(emb, 2 * ch + out))  # scale and shift of the norm, and how much of x_t goes through
 
     def forward(
         self,
@@ -132,10 +139,10 @@ class UNet(nn.Module):
             emb = emb + self.image(image_emb)
         if low is not None:
             emb = emb + self.low_time(timestep_embedding(low_t, self.config.width).to(x_t.dtype))
-            x_t = torch.cat([x_t, F.interpolate(low, x_t.shape[-2:], mode="bilinear")], dim=1)
         emb = F.silu(emb)
 
-        h = self.stem(F.pixel_unshuffle(x_t, self.config.patch))  # [B, width, H/patch, W/patch]
+        x = x_t if low is None else torch.cat([x_t, F.interpolate(low, x_t.shape[-2:], mode="bilinear")], dim=1)
+        h = self.stem(F.pixel_unshuffle(x, self.config.patch))  # [B, width, H/patch, W/patch]
         skips = [h]
         for layer in self.down:
             h = layer(h) if isinstance(layer, Downsample) else layer(h, emb, text, mask)
@@ -144,7 +151,11 @@ class UNet(nn.Module):
             h = layer(h, emb, text, mask)
         for layer in self.up:
             h = layer(torch.cat([h, skips.pop()], dim=1), emb, text, mask)
-        return F.pixel_shuffle(self.head(h), self.config.patch)  # [B, C or 2C, H, W]
+        last, width = self.last(emb)[:, :, None, None], h.shape[1]
+        scale, shift, through = last.tensor_split([width, 2 * width], dim=1)  # [B, width or C or 2C, 1, 1]
+        h = torch.addcmul(shift, self.norm(h), 1 + scale)
+        out = F.pixel_shuffle(self.head(F.silu(h)), self.config.patch)  # [B, C or 2C, H, W]
+        return out + through * x_t.repeat(1, out.shape[1] // x_t.shape[1], 1, 1)
 
     def _check(self, x_t: Tensor, given: dict[str, Tensor | None]) -> None:
         c, shape = self.config, list(x_t.shape)
@@ -164,12 +175,12 @@ class UNet(nn.Module):
 class Stage(nn.Module):
     """A residual block, then self-attention, cross-attention to text, and upsampling where asked for."""
 
-    def __init__(self, c: UNetConfig, c_in: int, c_out: int, emb: int, *, attend: bool, upsample: bool = False):
+    def __init__(self, c: UNetConfig, c_in: int, c_out: int, emb: int, *, attend: bool, upsample: int = 0):
         super().__init__()
         self.block = ResBlock(c_in, c_out, emb, c.dropout)
         self.attention = Attention(c_out, c.head_dim) if attend else None
         self.cross = Attention(c_out, c.head_dim, c.text) if attend and c.text else None
-        self.upsample = Upsample(c_out) if upsample else None
+        self.upsample = Upsample(c_out, upsample) if upsample else None
 
     def forward(self, x: Tensor, emb: Tensor, text: Tensor | None, mask: Tensor | None) -> Tensor:
         h = self.block(x, emb)

@@ -32,7 +32,7 @@ from minidiff.recipes.provenance import is_main, provenance
 from minidiff.training import fit
 
 NAME, SEED, BATCH, IMAGES = "mnist-ddpm", 0, 128, 1_280_000
-CONFIG = UNetConfig(channels=1, width=48, mults=(1, 2), blocks=1, head_dim=32, patch=4, classes=10)
+CONFIG = UNetConfig(channels=1, width=28, mults=(1, 2, 4), blocks=1, head_dim=16, patch=2, classes=10)
 SCHEDULE = Schedule.linear(1000)
 LR, DROP = 3e-3, 0.1
 STEPS, SCALE, UNGUIDED_STEPS, SEEDS = 25, 2.0, 50, 1_000_000  # fixed before the test run

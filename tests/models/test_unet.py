@@ -99,7 +99,11 @@ def test_other_shapes_are_refused(shape):
 def test_a_patch_is_a_fold_into_channels():
     """A U-Net with patches is the plain one on the folded picture, channels for pixels."""
     patched, plain = build(patch=2), build(channels=4 * C)
-    plain.load_state_dict(patched.state_dict())
+    state = patched.state_dict()
+    for name in ("last.weight", "last.bias"):  # one share of x_t for each channel, which four pixels have in common
+        norm, through = state[name].split([2 * patched.config.width, C])
+        state[name] = torch.cat([norm, through.repeat_interleave(4, dim=0)])
+    plain.load_state_dict(state)
     x, t = normal(B, C, H, W), torch.tensor([5, 600])
     folded = torch.nn.functional.pixel_unshuffle(x, 2)
     assert folded.shape == (B, 4 * C, H // 2, W // 2)
@@ -112,6 +116,32 @@ def test_a_new_network_predicts_0():
     torch.manual_seed(0)
     model = UNet(UNetConfig(**TINY))
     assert model(normal(B, C, H, W), torch.tensor([1, 9])).count_nonzero() == 0
+
+
+@pytest.mark.parametrize("kind", ["plain", "learned variance", "low", "patch 2"])
+def test_a_share_of_x_t_passes_straight_through(kind):
+    """With nothing but the bias of the last layer, the output is that share of x_t, channel by channel."""
+    model = build(kind)
+    nn.init.zeros_(model.head.weight)
+    nn.init.zeros_(model.head.bias)
+    nn.init.zeros_(model.last.weight)
+    x, t, cond = inputs(model.config)
+    outs = 2 * C if model.config.learned_var else C
+    share = model.last.bias[2 * model.config.width :]
+    assert len(share) == outs and share.unique().numel() == outs
+    expected = torch.cat([x] * (outs // C), dim=1) * share[:, None, None]
+    torch.testing.assert_close(model(x, t, **cond), expected)
+
+
+def test_the_last_norm_is_scaled_and_shifted_by_the_level():
+    model = build()
+    w, seen = model.config.width, {}
+    model.norm.register_forward_hook(lambda m, args, out: seen.update(norm=out))
+    model.last.register_forward_hook(lambda m, args, out: seen.update(last=out))
+    model.head.register_forward_pre_hook(lambda m, args: seen.update(head=args[0]))
+    model(*inputs(model.config)[:2])
+    scale, shift = seen["last"][:, :w, None, None], seen["last"][:, w : 2 * w, None, None]
+    torch.testing.assert_close(seen["head"], nn.functional.silu(seen["norm"] * (1 + scale) + shift))
 
 
 def test_new_branches_are_the_identity():
@@ -351,6 +381,6 @@ def test_residual_block_against_its_definition():
 def test_down_and_up():
     x = normal(2, 4, 6, 10)
     assert Downsample(4)(x).shape == (2, 4, 3, 5)
-    up = Upsample(4)
-    assert up(x).shape == (2, 4, 12, 20)
+    up = Upsample(4, 3)
+    assert up(x).shape == (2, 3, 12, 20)
     torch.testing.assert_close(up(x), up.conv(x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)))
