@@ -24,7 +24,8 @@ class UNetConfig:
         attention: resolutions, counted from 0, whose blocks are followed by attention. The middle always has it.
         head_dim: channels of an attention head.
         patch: side of the squares that the stem folds into one position (1: none). A patch of 2 leaves the widest
-            feature maps a quarter of the positions, which makes a step several times cheaper (compare Peebles & Xie, 2023).
+            feature maps a quarter of the positions, which makes a step several times cheaper (compare Peebles & Xie,
+            2023).
         dropout: probability inside residual blocks.
         learned_var: two outputs a channel, the second for the variance (Nichol & Dhariwal, 2021).
         classes: number of classes, or 0; the label `classes` itself means "no class".
@@ -67,10 +68,11 @@ class UNetConfig:
 class UNet(nn.Module):
     """`model(x_t, t, **conditions)` -> [B, C, H, W], or [B, 2C, H, W] with `learned_var`.
 
-    A learned share of x_t, one number a level and channel, goes straight to the output. Near level T the noise is nearly
-    all of x_t, and a sampler multiplies what is left of the error by 1 / sqrt(alpha_bar); no narrow stack of normalised
-    maps copies x_t that exactly (the role of c_skip in Karras et al., 2022, eq. 7; here it is learned, so that the
-    network need not know the schedule). The last norm is scaled and shifted too (Peebles & Xie, 2023, section 3.2).
+    A learned share of x_t, one number a level and channel, goes straight to the output. Near level T the noise is
+    nearly all of x_t, and a sampler multiplies what is left of the error by 1 / sqrt(alpha_bar); no narrow stack of
+    normalised maps copies x_t that exactly (the role of c_skip in Karras et al., 2022, eq. 7; here it is learned, so
+    that the network need not know the schedule). The last norm is scaled and shifted too (Peebles & Xie, 2023,
+    section 3.2).
     """
 
     def __init__(self, config: UNetConfig):
