@@ -4,9 +4,11 @@ from .batches import Batch, Batches, Dataset, StreamBatches
 from .download import DataUnavailable
 from .folder import Folder, folder
 from .sets import NAMES, load, load_or_digits
+from .tokens import BytePairTokenizer, WordTokenizer
 from .transforms import Transform, compose, drop_condition, from_uint8, to_uint8, to_unit
 
 __all__ = [
-    "NAMES", "Batch", "Batches", "DataUnavailable", "Dataset", "Folder", "StreamBatches", "Transform", "compose",
-    "drop_condition", "folder", "from_uint8", "load", "load_or_digits", "to_uint8", "to_unit",
+    "NAMES", "Batch", "Batches", "BytePairTokenizer", "DataUnavailable", "Dataset", "Folder", "StreamBatches",
+    "Transform", "WordTokenizer", "compose", "drop_condition", "folder", "from_uint8", "load",
+    "load_or_digits", "to_uint8", "to_unit",
 ]  # fmt: skip
