@@ -180,6 +180,7 @@ def client(nb, folder: Path, limits: Limits, meter: Meter):
         config=Config(KernelManager={"transport_encryption": "auto"}),  # else new kernels warn
         timeout=int(limits.cell * 60),
         startup_timeout=120,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
         on_cell_start=begins,
         on_cell_executed=lambda cell, cell_index, execute_reply: ends(cell, cell_index),

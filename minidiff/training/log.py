@@ -31,6 +31,11 @@ class Log:
         self.bad = torch.zeros(len(turns), dtype=torch.long, device=accelerator.device)  # first non-finite step, or 0
 
     def note(self, i: int, step: int, loss: Tensor, logs: dict[str, Tensor]) -> None:
+        for earlier, others in reversed(self.pending):
+            if earlier != step:
+                break
+            if both := logs.keys() & others.keys():
+                raise ValueError(f"each turn must log names of its own; turn {i} logs {sorted(both)} again")
         self.bad[i].masked_fill_(self.bad[i].eq(0) & ~loss.isfinite(), step + 1)
         self.pending.append((step, logs))
 

@@ -130,7 +130,7 @@ def run(
         label: its beginning.
 
     Raises:
-        ValueError, FileExistsError: an argument is wrong.
+        ValueError, FileExistsError: an argument is wrong, or two turns log the same name.
         TrainingDiverged: a loss was not finite (found within 50 steps, and before any checkpoint is written).
         CheckpointError: the checkpoint cannot be used.
     """

@@ -89,7 +89,7 @@ def test_turns_move_in_order_on_the_same_batch():
     def spy(name):
         def loss(model, batch):
             seen.append((name, batch["x"][0, 0].item()))
-            return square(model, batch)
+            return square(model, batch)[0], {}
 
         return loss
 
@@ -117,6 +117,11 @@ def test_history_across_several_reads():
     assert len(history["loss"]) == 2 * READ_EVERY + 7
     shorter = train([turn()], READ_EVERY + 1)
     assert history["loss"][: READ_EVERY + 1] == shorter["loss"]
+
+
+def test_two_turns_must_not_log_one_name():
+    with pytest.raises(ValueError, match=r"each turn must log names of its own; turn 1 logs \['loss'\] again"):
+        train([turn(), turn()], 1)
 
 
 def test_after_comes_before_the_ema():
