@@ -46,6 +46,7 @@ def test_the_cards_figures_meet_what_the_course_promises(painter):
     m = painter.card["metrics"]
     assert m["n"] == 10_000
     assert m["guided"]["share_of_asked_class"] >= 0.995
+    assert m["unguided"]["share_of_asked_class"] >= 0.96
     assert m["unguided"]["recall_over_real_recall"] >= 0.8
 
 
