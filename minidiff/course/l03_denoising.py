@@ -106,7 +106,7 @@ def _posterior_mean(x_t: Tensor, data: Tensor, a: float) -> Tensor:
 X0_FROM_EPS = Exercise(
     id="03.x0_from_eps",
     title="the picture behind the noise",
-    prompt=r"""Solve equation (1) for $x_0$: whoever knows the noise knows the picture.
+    prompt=r"""Write equation (3): whoever knows the noise knows the picture.
 
 `x_t` and `eps` are [B, C, H, W], `alpha_bar_t` is [B]: one noise level for each picture.""",
     minutes=5,

@@ -223,7 +223,7 @@ def ddim_step(x_t, eps, t, s, alpha_bar):
     hints=(
         "Equation (1) ties x_t, x0 and eps together: whoever has two of the three has the third. You use it three "
         "times.",
-        "After clipping, x_t = signal * x0 + noise * eps no longer holds for the old `eps`. Solve it for `eps` again.",
+        "After clipping, the old `eps` no longer fits equation (1). Solve it for `eps` again.",
         "The coefficients of the last line belong to `s`, those of the others to `t`.",
     ),
     wrong={

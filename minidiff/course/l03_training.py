@@ -133,7 +133,8 @@ DRAWS = Exercise(
 wherever the picture's own `u` lies below `p`; elsewhere it stays. A level `t` is drawn from 1, 2, ..., T, each
 equally likely, by cutting the range of `v` into T equal pieces.
 
-`y` is [B] int64; `u` and `v` are [B], uniform from 0 up to but not including 1. In this lesson `null` is 10, because
+`y` is [B] int64; `u` and `v` are [B], uniform from 0 up to but not including 1; `p` is a share, `null`
+and `T` are ints. In this lesson `null` is 10, because
 0 to 9 are taken.""",
     minutes=6,
     difficulty=1,
@@ -208,8 +209,9 @@ def draws(y, u, v, p, null, T):
 EMA_STEP = Exercise(
     id="03.ema_step",
     title="average the weights",
-    prompt=r"""Write equation (6) for a list of tensors. The decay warms up: use the smaller of `decay` and $(1 + n) /
-(10 + n)$, where `n` counts the updates and is 1 at the first. Return a new list.""",
+    prompt=r"""Write equation (6) for a list of tensors. The decay warms up, so that the random start is soon
+forgotten: use the smaller of `decay` and $(1 + n) / (10 + n)$, where `n` counts the updates and is 1 at the first.
+Return a new list.""",
     minutes=6,
     difficulty=2,
     starter='''\
