@@ -83,10 +83,11 @@ class WordTokenizer:
         tensor([[1, 4, 6, 5, 2, 0],
                 [1, 2, 0, 0, 0, 0]])
         """
-        rows = [self.encode(text) for text in _texts(texts)]
+        texts = _texts(texts)
+        rows = [self.encode(text) for text in texts]
         longest = max(rows, key=len, default=[])
         if len(longest) > self.length - 2:
-            text = _texts(texts)[rows.index(longest)]
+            text = texts[rows.index(longest)]
             raise ValueError(
                 f"texts must have at most {self.length - 2} tokens (length {self.length} less begin and end); "
                 f"got {len(longest)} in {text!r}"
