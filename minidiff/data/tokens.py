@@ -36,7 +36,11 @@ class WordTokenizer:
     pad, begin, end, unknown = range(4)
 
     def __init__(self, words: Iterable[str], length: int):
-        """Args: words: the vocabulary, in its order, each once. length: at least 2, for begin and end.
+        """Takes the vocabulary.
+
+        Args:
+            words: in their order, each once.
+            length: at least 2, for begin and end.
 
         Raises:
             ValueError: a word is there twice or is none, or `length` is too small.
@@ -111,7 +115,11 @@ class BytePairTokenizer:
     pad = 0
 
     def __init__(self, merges: Iterable[tuple[str, str]], length: int = 77):
-        """Args: merges: pairs of pieces, in the order in which they were learned. length: at least 2.
+        """Takes the merges; `from_file` reads them.
+
+        Args:
+            merges: pairs of pieces, in the order in which they were learned.
+            length: at least 2, for begin and end.
 
         Raises:
             ValueError: `length` is too small.
@@ -126,7 +134,7 @@ class BytePairTokenizer:
         self.length = _length(length)
         self._ids = {piece: i for i, piece in enumerate(self.pieces)}
         self._ranks = {pair: i for i, pair in enumerate(merges)}
-        self._word = lru_cache(maxsize=100_000)(self._merged)
+        self._known_words: dict[str, tuple[int, ...]] = {}  # a dict and no lru_cache: workers pickle their tokenizer
 
     @classmethod
     def from_file(cls, path: str | Path | None = None, length: int = 77) -> BytePairTokenizer:
@@ -174,6 +182,11 @@ class BytePairTokenizer:
         """Texts as a batch, as `WordTokenizer`; longer ones are cut, and keep their end token (as CLIP's are)."""
         rows = [[self.begin, *self.encode(text)[: self.length - 2], self.end] for text in _texts(texts)]
         return _batch(rows, self.length, self.pad)
+
+    def _word(self, word: str) -> tuple[int, ...]:
+        if word not in self._known_words:
+            self._known_words[word] = self._merged(word)
+        return self._known_words[word]
 
     def _merged(self, word: str) -> tuple[int, ...]:
         letters = byte_letters()

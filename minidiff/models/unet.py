@@ -68,11 +68,11 @@ class UNetConfig:
 class UNet(nn.Module):
     """`model(x_t, t, **conditions)` -> [B, C, H, W], or [B, 2C, H, W] with `learned_var`.
 
-    A learned share of x_t, one number a level and channel, goes straight to the output. Near level T the noise is
-    nearly all of x_t, and a sampler multiplies what is left of the error by 1 / sqrt(alpha_bar); no narrow stack of
-    normalised maps copies x_t that exactly (the role of c_skip in Karras et al., 2022, eq. 7; here it is learned, so
-    that the network need not know the schedule). The last norm is scaled and shifted too (Peebles & Xie, 2023,
-    section 3.2).
+    A learned share of x_t, one number a channel that depends on what the blocks hear, goes straight to the output. Near
+    level T the noise is nearly all of x_t, and a sampler multiplies what is left of the error by 1 / sqrt(alpha_bar);
+    no narrow stack of normalised maps copies x_t that exactly (the role of c_skip in Karras et al., 2022, eq. 7; here
+    it is learned, so that the network need not know the schedule). The last norm is scaled and shifted too (Peebles &
+    Xie, 2023, section 3.2).
     """
 
     def __init__(self, config: UNetConfig):
@@ -175,7 +175,7 @@ class UNet(nn.Module):
 
 
 class Stage(nn.Module):
-    """A residual block, then self-attention, cross-attention to text, and upsampling where asked for."""
+    """A residual block, self-attention, cross-attention to text, and upsampling to `upsample` channels (0: none)."""
 
     def __init__(self, c: UNetConfig, c_in: int, c_out: int, emb: int, *, attend: bool, upsample: int = 0):
         super().__init__()

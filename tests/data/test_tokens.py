@@ -1,6 +1,7 @@
 """Tokenizers: our own identities, and byte-pair encoding token for token against open_clip."""
 
 import gzip
+import pickle
 import random
 
 import pytest
@@ -132,6 +133,12 @@ def test_byte_pairs_equal_open_clips_on_varied_strings(pairs, reference):
     assert (len(pairs), pairs.begin, pairs.end) == (
         reference.vocab_size, reference.sot_token_id, reference.eot_token_id
     )  # fmt: skip
+
+
+def test_tokenizers_reach_worker_processes(pairs):
+    for tokenizer in (pairs, WordTokenizer(WORDS, length=9)):
+        again = pickle.loads(pickle.dumps(tokenizer))
+        assert torch.equal(again("a red circle")["tokens"], tokenizer("a red circle")["tokens"])
 
 
 def test_the_mask_and_not_the_padding_ends_a_text(pairs):
