@@ -15,7 +15,8 @@ from ..batches import Batch
 from .grammar import captions, tokenizer
 from .layout import STYLES, place
 from .render import check_size, render
-from .world import BACKGROUNDS, SPLITS, Scene, sample, scene, scenes
+from .splits import SPLITS, sample, scene, scenes
+from .world import BACKGROUNDS, Scene, attributes
 
 
 class Captioned(NamedTuple):
@@ -51,7 +52,7 @@ def captioned(
 
     Args:
         n: how many.
-        split: `train`, `validation`, `unseen` or `held_out`, see `minidiff.data.shapes.world.scenes`.
+        split: `train`, `validation`, `unseen` or `held_out`, see `minidiff.data.shapes.scenes`.
         size: side in pixels.
         objects: 1 or 2; None is either.
         style: as for `draw`.
@@ -125,7 +126,7 @@ class ShapeBatches:
 
     >>> batch = next(ShapeBatches(16, 4).from_step(0))
     >>> {name: list(value.shape) for name, value in batch.items()}
-    {'x': [4, 3, 16, 16], 'tokens': [4, 24], 'mask': [4, 24]}
+    {'x': [4, 3, 16, 16], 'y': [4, 51], 'tokens': [4, 24], 'mask': [4, 24]}
     """
 
     size: int
@@ -153,7 +154,10 @@ class ShapeBatches:
             )
 
     def from_step(self, step: int) -> Iterator[Batch]:
-        """Yields batch number `step` (from 0), then the next, without end: `"x"`, `"tokens"` and `"mask"`."""
+        """Yields batch number `step` (from 0), then the next, without end: `"x"`, `"y"`, `"tokens"` and `"mask"`.
+
+        `"y"` is what `attributes` makes of the scenes.
+        """
         if not isinstance(step, int) or step < 0:
             raise ValueError(f"step must be an integer of at least 0; got {step!r}")
         return map(self._batch, itertools.count(step))
@@ -169,5 +173,5 @@ class ShapeBatches:
         layout, texts = place(chosen, seed=seed + 1, style=self.style), captions(chosen, seed=seed + 2)
         share = self.batch_size // self.world
         mine = slice(self.rank * share, (self.rank + 1) * share)
-        batch = {"x": render(layout[mine], self.size)} | tokenizer()(texts[mine])
+        batch = {"x": render(layout[mine], self.size), "y": attributes(chosen[mine])} | tokenizer()(texts[mine])
         return {name: value.to(self.device) for name, value in batch.items()}

@@ -11,9 +11,8 @@ from minidiff.data.shapes import Scene, Thing, caption, parse, phrasings
 from minidiff.data.tokens import split_words
 
 maybe = st.none()
-things = st.builds(
-    Thing, st.sampled_from(shapes.SHAPES), maybe | st.sampled_from(shapes.COLOURS), maybe | st.sampled_from(shapes.SIZES)
-)  # fmt: skip
+colours, sizes = maybe | st.sampled_from(shapes.COLOURS), maybe | st.sampled_from(shapes.SIZES)
+things = st.builds(Thing, st.sampled_from(shapes.SHAPES), colours, sizes)
 grounds = maybe | st.sampled_from(shapes.BACKGROUNDS)
 singles = st.builds(
     lambda t, place, ground: Scene((t,), place=place, background=ground),

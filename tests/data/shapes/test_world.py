@@ -7,7 +7,7 @@ import pytest
 
 from minidiff.data import shapes
 from minidiff.data.shapes import Scene, Thing
-from minidiff.data.shapes.world import _split_table
+from minidiff.data.shapes.splits import _split_table
 
 STAR = Thing("star", "red", "small")
 BOX = Thing("square", "blue", "large")
@@ -115,7 +115,19 @@ def test_samples():
     many = shapes.sample(20_000, "train", objects=1)
     for values in zip(*((s.things[0].shape, s.things[0].size, s.place) for s in many)):
         shares = [values.count(v) / len(values) * len(set(values)) for v in set(values)]
-        assert 0.85 < min(shares) and max(shares) < 1.15
+        assert min(shares) > 0.85 and max(shares) < 1.15
+
+
+def test_attributes_are_one_column_each():
+    scenes = shapes.sample(200, seed=4)
+    rows = shapes.attributes(scenes)
+    assert rows.shape == (200, len(shapes.ATTRIBUTES)) and len(set(shapes.ATTRIBUTES)) == len(shapes.ATTRIBUTES) == 51
+    assert rows.sum(1).tolist() == [5.0 if len(s) == 1 else 8.0 for s in scenes]
+    assert len(set(map(tuple, rows.tolist()))) == len(set(scenes))  # nothing of a scene is lost
+    two = Scene((STAR, BOX), relation="below", background="light")
+    named = [shapes.ATTRIBUTES[i] for i in shapes.attributes([two])[0].nonzero().flatten()]
+    assert named == ["first square", "first blue", "first large", "second star", "second red", "second small", "above",
+                     "light"]  # fmt: skip
 
 
 @pytest.mark.parametrize(
