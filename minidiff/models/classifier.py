@@ -20,6 +20,7 @@ class ClassifierConfig:
         channels: of the pictures.
         classes: number of labels.
         width: channels after the first convolution; the later ones have 2 and 4 times as many.
+        grid: the picture is averaged over grid x grid cells: 1 forgets where things are, more remembers.
         dropout: share of the features that is dropped in training.
 
     Raises:
@@ -30,9 +31,10 @@ class ClassifierConfig:
     classes: int = 10
     width: int = 32
     dropout: float = 0.1
+    grid: int = 1
 
     def __post_init__(self):
-        for name, least in (("channels", 1), ("classes", 2), ("width", 4)):
+        for name, least in (("channels", 1), ("classes", 2), ("width", 4), ("grid", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}")
@@ -41,7 +43,7 @@ class ClassifierConfig:
 
 
 class Classifier(nn.Module):
-    """Three strided convolutions with a residual convolution after the last two, averaged over the picture.
+    """Three strided convolutions with a residual convolution after the last two, averaged over the picture or cells.
 
     Group norm, so that a picture's logits do not depend on the batch it is in, and an averaged model needs no
     statistics of its own.
@@ -56,7 +58,7 @@ class Classifier(nn.Module):
         w = config.width
         self.stem = nn.Sequential(nn.Conv2d(config.channels, w, 5, stride=2, padding=2), group_norm(w), nn.ReLU())
         self.stages = nn.Sequential(_Stage(w, 2 * w), _Stage(2 * w, 4 * w))
-        self.project = nn.Linear(4 * w, FEATURES)
+        self.project = nn.Linear(4 * w * config.grid**2, FEATURES)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(FEATURES, config.classes)
 
@@ -77,7 +79,7 @@ class Classifier(nn.Module):
                 f"x must be [B,{self.config.channels},H,W] with H and W of at least 8; got {list(x.shape)}"
             )
         h = self.stages(self.stem(x))  # [B, 4 width, H/8, W/8]
-        return F.relu(self.project(h.mean(dim=(2, 3))))
+        return F.relu(self.project(F.adaptive_avg_pool2d(h, self.config.grid).flatten(1)))
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B,C,H,W] -> logits [B,classes]."""

@@ -34,6 +34,25 @@ class ClassifierLoss:
 
 
 @dataclass
+class AttributesLoss:
+    """Binary cross-entropy of `model(x)` with labels "y" of which any number may be 1.
+
+    Attributes:
+        prepare: batch -> batch, applied first, for augmentation.
+    """
+
+    prepare: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
+
+    def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the sum over labels, averaged over pictures, and {"loss", "accuracy"}: the share all right."""
+        batch = self.prepare(batch)
+        logits = model(batch["x"])  # [B, K]
+        loss = F.binary_cross_entropy_with_logits(logits, batch["y"], reduction="none").sum(dim=1).mean()
+        accuracy = ((logits > 0) == (batch["y"] > 0.5)).all(dim=1).float().mean()
+        return loss, {"loss": loss.detach(), "accuracy": accuracy.detach()}
+
+
+@dataclass
 class NoisyClassifierLoss:
     """Cross-entropy of `model(x_t, t)` over levels 0..T, for classifier guidance (Dhariwal & Nichol, 2021)."""
 

@@ -111,3 +111,18 @@ def test_a_config_is_frozen():
 def test_bad_pictures(shape):
     with pytest.raises(ValueError, match=r"x must be \[B,1,H,W\] with H and W of at least 8; got"):
         build()(torch.zeros(shape))
+
+
+def test_a_grid_remembers_where_things_are():
+    torch.manual_seed(0)
+    x = torch.full((1, 1, 32, 32), -1.0)
+    x[:, :, 4:12, 4:12] = 1
+    moved = x.flip(3)
+    for grid, share in ((1, 0.2), (4, None)):
+        model = Classifier(ClassifierConfig(width=8, grid=grid)).eval()
+        a, b = model.features(x), model.features(moved)
+        change = ((a - b).norm() / a.norm()).item()
+        assert change < share if share else change > 0.2
+    assert model.project.in_features == 4 * 8 * 16
+    with pytest.raises(ValueError, match="grid must be an integer of at least 1; got 0"):
+        ClassifierConfig(grid=0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minidiff.diffusion import Schedule
-from minidiff.objectives import ClassifierLoss, NoisyClassifierLoss
+from minidiff.objectives import AttributesLoss, ClassifierLoss, NoisyClassifierLoss
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 0.0, 3.0], [1.0, 2.0, 0.0], [0.5, 0.0, 0.0]])
 Y = torch.tensor([0, 2, 0, 1])  # the first two are right
@@ -35,6 +35,18 @@ def test_prepare_comes_first():
     model = lambda x: x  # noqa: E731
     loss, _ = ClassifierLoss(prepare=prepare)(model, {"x": LOGITS, "y": Y.flip(0)})
     torch.testing.assert_close(loss, ClassifierLoss()(model, {"x": LOGITS + 5, "y": Y})[0])
+
+
+def test_attributes_are_judged_one_by_one():
+    y = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    seen = {}
+    loss, logs = AttributesLoss(prepare=lambda b: seen.update(b) or {**b, "x": b["x"] + 1})(
+        lambda x: LOGITS + x, {"x": -torch.ones(4, 1), "y": y}
+    )
+    p = LOGITS.sigmoid()
+    expected = -(y * p.log() + (1 - y) * (1 - p).log()).sum(1).mean()
+    torch.testing.assert_close(loss, expected)
+    assert logs["accuracy"].item() == 0.75 and set(seen) == {"x", "y"}  # the second row misses one label
 
 
 def test_a_noisy_classifier_sees_every_level_from_0():
