@@ -33,12 +33,15 @@ def last_run() -> str:
 
 
 def write(folder: Path) -> None:
-    """Write `claims.md` and `last-run.md`, which the pages of the same names include."""
+    """Write `claims.md`, `last-run.md` and what the gallery shows; pages of the book include them."""
+    from minidiff.course import gallery
     from minidiff.course.claims import table
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "claims.md").write_text(table(ROOT / "results", "../notebooks"), encoding="utf-8")
     (folder / "last-run.md").write_text(last_run(), encoding="utf-8")
+    (folder / "caption-world-marks.md").write_text(gallery.marks(ROOT / "results"), encoding="utf-8")
+    gallery.write(folder)
 
 
 class Fetches(HTMLParser):

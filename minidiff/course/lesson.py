@@ -17,13 +17,16 @@ from minidiff.course.exercise import Exercise, exercises
 from minidiff.course.profile import profile
 from minidiff.recipes.results import record
 
+DATA = {"00": "shapes"}  # lesson -> what it is about; the others are about real digits
+
 
 class Lesson:
     """One lesson in a notebook.
 
     Args:
         number: two digits, as in `"02"`.
-        data: name of the data set that the lesson would like; `digits` stands in where it cannot be had.
+        data: name of the data set that the lesson would like; `digits` stands in where it cannot be had. None is the
+            lesson's own: `mnist`, or for lesson 00 `shapes`, which is drawn where it is needed.
 
     Attributes:
         number: as given.
@@ -36,13 +39,13 @@ class Lesson:
         ValueError: if the number is not two digits, or `MINIDIFF_PROFILE` is unknown.
     """
 
-    def __init__(self, number: str, data: str = "mnist") -> None:
+    def __init__(self, number: str, data: str | None = None) -> None:
         if not (isinstance(number, str) and len(number) == 2 and number.isdigit()):
             raise ValueError(f"number is {number!r}; it must be two digits in quotes, as in '02'")
         self.number = number
         self.profile = profile(number)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.dataset = data
+        self.dataset = data or DATA.get(number, "mnist")
         self._exercises = {e.name: e for e in exercises(number)}
         self._found: dict[str, str] = {}  # exercise -> its last status
         self.record = functools.partial(record, source=f"lesson {number}")
@@ -56,12 +59,12 @@ class Lesson:
         np.random.seed(seed)
         torch.manual_seed(seed)
         plots.style()
-        wanted = self.dataset
+        wanted, where = self.dataset, f"Lesson {self.number} | device {self.device} | profile {self.profile.name}"
+        if wanted == "shapes":
+            print(f"{where} | data: the caption world, drawn where it is needed")
+            return
         images = self.data("train")["x"]
-        print(
-            f"Lesson {self.number} | device {self.device} | profile {self.profile.name} | "
-            f"data {self.dataset}, {len(images):,} pictures of {images.shape[-2]} x {images.shape[-1]}"
-        )
+        print(f"{where} | data {self.dataset}, {len(images):,} pictures of {images.shape[-2]} x {images.shape[-1]}")
         if self.dataset != wanted:
             print(f"{wanted} cannot be had here: the lesson goes on with {self.dataset}, and every cell still runs.")
 
@@ -72,10 +75,12 @@ class Lesson:
             split: `train` or `test`.
 
         Raises:
-            ValueError: if the split is another.
+            ValueError: if the split is another, or the lesson is about the caption world.
         """
         if split not in ("train", "test"):
             raise ValueError(f"split is {split!r}; it must be 'train' or 'test'")
+        if self.dataset == "shapes":
+            raise ValueError("the caption world is no set to be loaded; draw from it with minidiff.data.shapes")
         if split not in self._batches:
             from minidiff.data import load_or_digits
 

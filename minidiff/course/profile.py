@@ -12,6 +12,11 @@ PROFILES = ("smoke", "laptop", "gpu")
 
 # lesson -> size -> (smoke, laptop, gpu)
 TABLE: dict[str, dict[str, tuple[int, int, int]]] = {
+    "00": {
+        "scenes": (20, 400, 2000),  # pictures read at each level of noise
+        "drawn": (50, 2000, 20000),  # pictures by which the speed of drawing is told
+        "tries": (500, 20000, 200000),  # pictures of the imaginary generator
+    },
     "02": {
         "particles": (400, 4000, 20000),  # particles of the simulated gas
         "walk_steps": (600, 600, 600),  # time steps of the simulation: few, and the box would not be even

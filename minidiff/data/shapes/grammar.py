@@ -21,11 +21,11 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "crescent": ("crescent", "moon"),
     },
     "colour": {
-        "red": ("red", "scarlet"), "orange": ("orange",), "yellow": ("yellow", "golden"), "green": ("green",),
+        "red": ("red", "scarlet"), "orange": ("orange",), "yellow": ("yellow", "gold"), "green": ("green",),
         "cyan": ("cyan", "turquoise"), "blue": ("blue",), "purple": ("purple", "violet"), "pink": ("pink",),
     },
     "size": {
-        "small": ("small", "little", "tiny"), "medium": ("medium", "average"), "large": ("large", "big", "huge"),
+        "small": ("small", "little", "tiny"), "medium": ("medium",), "large": ("large", "big", "huge"),
     },
     "place": {
         "top left": ("in the top left", "in the upper left corner"), "top": ("at the top", "in the top middle"),
