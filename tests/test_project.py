@@ -90,9 +90,13 @@ def test_colab_already_meets_every_bound():
 def test_one_address_for_the_repository():
     address = PROJECT["urls"]["Repository"]
     assert yaml.safe_load(text("book/_config.yml"))["repository"]["url"] == address
-    for path in ["README.md", "book/_config.yml", *NOTEBOOKS]:
-        found = set(re.findall(r"github(?:\.com|/)/?([\w.-]+/minidiff)\b", text(path)))
-        assert found <= {"/".join(address.split("/")[-2:])}, f"{path} names another repository: {found}"
+    assert yaml.safe_load(text("CITATION.cff"))["repository-code"] == address
+    place = "/".join(address.split("/")[-2:])
+    for path in NOTEBOOKS:
+        badge = re.findall(r"colab\.research\.google\.com/github/([^/]+/[^/]+)/blob/main/", text(path))
+        source = re.findall(r"git\+https://github\.com/([^@]+)@main", text(path))
+        assert set(badge) == set(source) == {place}, f"{path} names another repository: {badge}, {source}"
+    assert f"git+{address}@main" in text("README.md")
 
 
 def test_importing_minidiff_imports_torch_and_nothing_heavier():
