@@ -16,10 +16,11 @@ from minidiff.course import cells, stored
 from minidiff.course.exercise import exercises
 
 SETUP = "#@title Set-up"
+OBJECTIVES = "## What you will be able to do\n\n| you will be able to | and show it by writing |\n|---|---|\n| | |"
 
 
 def begin(name: str):
-    """A notebook with a title, its badge and its set-up cell.
+    """A notebook with a title, its badge, an empty table of objectives and its set-up cell.
 
     Args:
         name: file name without ending, as in `"04_unet_vs_fcn"`.
@@ -33,6 +34,7 @@ def begin(name: str):
     made = [
         v4.new_markdown_cell(f"# {lesson} {name[3:].replace('_', ' ').capitalize()}", id=f"l{lesson}-title"),
         v4.new_markdown_cell(cells.badge(name), id=f"l{lesson}-badge", metadata={"tags": ["remove-cell"]}),
+        v4.new_markdown_cell(OBJECTIVES, id=f"l{lesson}-objectives"),
         v4.new_code_cell(cells.setup_cell(lesson), id=f"l{lesson}-setup"),
     ]
     nb = v4.new_notebook(cells=made)

@@ -30,8 +30,9 @@ def test_a_notebook_is_begun_with_all_that_is_generated(tmp_path):
     nbformat.validate(nb)
     assert nb.cells[0].source == "# 99 Toy"
     assert nb.cells[1].source == cells.badge(NAME) and nb.cells[1].metadata.tags == ["remove-cell"]
-    assert nb.cells[2].source == cells.setup_cell("99")
-    assert sources(nb)[3:] == wanted()
+    assert nb.cells[2].source.startswith("## What you will be able to do")
+    assert nb.cells[3].source == cells.setup_cell("99")
+    assert sources(nb)[4:] == wanted()
     before = path.read_bytes()
     assert refresh.main([str(path)]) == 0 and path.read_bytes() == before
 
@@ -39,16 +40,16 @@ def test_a_notebook_is_begun_with_all_that_is_generated(tmp_path):
 def test_old_cells_are_rewritten_and_the_rest_stays(tmp_path):
     nb = refresh.begin(NAME)
     refresh.refresh(nb, NAME)
-    nb.cells.insert(3, v4.new_markdown_cell("Between."))
-    nb.cells[2].source = nb.cells[2].source.replace("minidiff", "other")
-    nb.cells[2].update(execution_count=7, outputs=[v4.new_output("stream", text="said")])
-    nb.cells[4].source = "### Exercise: an older title"
-    nb.cells[7].source = "<details>\n<summary>Hint 1</summary>\n\nOld.\n\n</details>"
+    nb.cells.insert(4, v4.new_markdown_cell("Between."))
+    nb.cells[3].source = nb.cells[3].source.replace("minidiff", "other")
+    nb.cells[3].update(execution_count=7, outputs=[v4.new_output("stream", text="said")])
+    nb.cells[5].source = "### Exercise: an older title"
+    nb.cells[8].source = "<details>\n<summary>Hint 1</summary>\n\nOld.\n\n</details>"
     ids = [cell.id for cell in nb.cells]
     assert refresh.refresh(nb, NAME) == ["set-up cell rewritten", "99.blend rewritten", "99.blend rewritten"]
     assert [cell.id for cell in nb.cells] == ids
-    assert (nb.cells[2].execution_count, nb.cells[2].outputs[0].text) == (7, "said")
-    assert sources(nb)[3] == ("markdown", "Between.") and sources(nb)[4:] == wanted()
+    assert (nb.cells[3].execution_count, nb.cells[3].outputs[0].text) == (7, "said")
+    assert sources(nb)[4] == ("markdown", "Between.") and sources(nb)[5:] == wanted()
     assert refresh.refresh(nb, NAME) == []
 
 
@@ -56,7 +57,7 @@ def test_what_is_out_of_place_is_refused_and_nothing_written(tmp_path, capsys):
     good, bad = tmp_path / "98_good.ipynb", tmp_path / f"{NAME}.ipynb"
     refresh.main([str(bad)])
     nb = nbformat.read(bad, as_version=4)
-    nb.cells.insert(4, v4.new_markdown_cell("Between heading and starter."))
+    nb.cells.insert(5, v4.new_markdown_cell("Between heading and starter."))
     nbformat.write(nb, bad)
     before = bad.read_bytes()
     with pytest.raises(SystemExit, match="2"):
