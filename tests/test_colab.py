@@ -72,9 +72,12 @@ def colab(tmp_path):
     """
     links, env = tmp_path / "dist-packages", tmp_path / "colab"
     links.mkdir()
-    hidden = {Path(f.parts[0]).name for name in ("minidiff", *LACKING) for f in metadata.distribution(name).files}
-    for site in {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}:
-        for entry in site.iterdir():
+    sites = {str(Path(sysconfig.get_path(kind)).resolve()) for kind in ("purelib", "platlib")}
+    # Looked up there alone: a build may have left an egg-info of minidiff in the checkout.
+    found = [d for name in ("minidiff", *LACKING) for d in metadata.distributions(name=name, path=sorted(sites))]
+    hidden = {file.parts[0] for package in found for file in package.files}
+    for site in sites:
+        for entry in Path(site).iterdir():
             if entry.suffix != ".pth" and entry.name not in hidden:
                 (links / entry.name).symlink_to(entry)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(env)], check=True)
