@@ -1,0 +1,5 @@
+"""`python -m minidiff` is the command `minidiff`."""
+
+from .cli import main
+
+raise SystemExit(main())

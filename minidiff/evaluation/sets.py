@@ -1,0 +1,137 @@
+"""Sets of pictures by name or folder, read a batch at a time."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from minidiff import data
+
+SETS = {f"{name}:{split}": (name, split) for name in data.NAMES for split in ("train", "test")}
+PIXELS = 1 << 23  # numbers in a batch of pictures: 32 MB of float32
+GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Some pictures of a set.
+
+    Attributes:
+        name: what reports call the set.
+        source: the whole set: a tensor [N,C,H,W] in [-1,1], or a dataset of dicts with `"x"` [C,H,W].
+        items: which of them, [n] int64, ascending.
+        notes: what was done to get them.
+    """
+
+    name: str
+    source: Tensor | data.Dataset
+    items: Tensor
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def batches(self, device: str | torch.device = "cpu", workers: int | None = None) -> Iterator[Tensor]:
+        """Yields [B,C,H,W] in [-1,1], as many at once as fit in 32 MB.
+
+        Args:
+            device: where they go.
+            workers: processes that read files; None: two where there are many.
+        """
+        first = self.source[0] if isinstance(self.source, Tensor) else self.source[int(self.items[0])]["x"]
+        size = max(1, min(256, len(self), PIXELS // first.numel()))
+        if isinstance(self.source, Tensor):
+            yield from (self.source[part].to(device) for part in self.items.split(size))
+            return
+        workers = (2 if len(self) >= 1000 else 0) if workers is None else workers
+        chosen = torch.utils.data.Subset(self.source, self.items.tolist())
+        for batch in data.StreamBatches(chosen, size, workers, device=device, shuffle=False, drop_last=False):
+            yield batch["x"]
+
+
+def open_set(
+    spec: str | os.PathLike,
+    *,
+    channels: int | None = None,
+    size: int | None = None,
+    fallback: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Pictures:
+    """Opens a named set or a folder.
+
+    Args:
+        spec: one of `SETS`, such as `mnist:test`, or a folder of pictures.
+        channels: 1 reads a folder's pictures as grey, 3 or None as RGB; a named set keeps its own.
+        size: height and width of the pictures. None: of a named set, what `data.load` gives by default; of a folder,
+            that of its pictures, if it is one and the same and square, else `fallback`.
+        fallback: size for folders of pictures of several sizes.
+        limit: at most so many pictures, drawn without replacement.
+        seed: of that draw.
+
+    Raises:
+        ValueError: an argument is wrong, or the folder holds no pictures.
+        FileNotFoundError: there is neither a set of that name nor such a folder.
+        DataUnavailable: the set is not on this machine and cannot be downloaded.
+    """
+    for name, value in (("size", size), ("limit", limit)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
+    if str(spec) in SETS:
+        found = data.load(*SETS[str(spec)], size=size)["x"]
+        items, notes = _drawn(str(spec), len(found), limit, seed)
+        return Pictures(str(spec), found, items, notes)
+    path = Path(spec).expanduser()
+    if not path.is_dir():
+        raise FileNotFoundError(f"a set must be a folder or one of {', '.join(SETS)}; got {str(spec)!r}")
+    found = data.folder(path, size or 32, channels=channels or 3)
+    items, notes = _drawn(str(spec), len(found), limit, seed)
+    size, more = _reading(str(spec), [found.files[i] for i in items], size, fallback, channels or 3)
+    return Pictures(str(spec), replace(found, size=size), items, notes + more)
+
+
+def _drawn(name: str, n: int, limit: int | None, seed: int) -> tuple[Tensor, tuple[str, ...]]:
+    if limit is None or limit >= n:
+        return torch.arange(n), ()
+    # At random: the first pictures of a sorted folder would all be of its first class.
+    items = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:limit].sort().values
+    return items, (f"{name}: {limit:,} of its {n:,} pictures, drawn with seed {seed}",)
+
+
+def _reading(
+    name: str, files: list[Path], size: int | None, fallback: int | None, channels: int
+) -> tuple[int, tuple[str, ...]]:
+    """The size to read a folder's pictures at, and notes on what that does to them.
+
+    Raises:
+        ValueError: there is no such size.
+    """
+    from PIL import Image
+
+    sizes, colour = Counter(), 0
+    for file in files:
+        try:
+            with Image.open(file) as picture:  # reads the head only
+                sizes[picture.size] += 1
+                colour += picture.mode not in GREY
+        except OSError:
+            continue  # reading it says what is wrong with it
+    (w, h), *others = sorted(sizes, key=lambda s: s[0] * s[1]) or [(0, 1)]
+    own = w if w == h and not others else None
+    size = size or own or fallback
+    if size is None:
+        raise ValueError(f"size must be given for {name}, whose pictures are not all squares of one size")
+    notes = []
+    if size != own:
+        which = f"pictures of {len(others) + 1} sizes from {w}x{h} to {others[-1][0]}x{others[-1][1]}"
+        which = which if others else f"pictures of {w}x{h}"
+        notes.append(f"{name}: {which}, the middle square of each resized to {size}x{size} (bicubic, antialiased)")
+    if colour and channels == 1:
+        notes.append(f"{name}: {colour:,} of {len(files):,} pictures are stored in colour and were read as grey")
+    return size, tuple(notes)
