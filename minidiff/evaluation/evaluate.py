@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 import minidiff
+from minidiff.data import to_uint8
 from minidiff.metrics.features import features
 from minidiff.metrics.report import METRICS, Report, Result
 
 from .extractors import OPEN_CLIP, FeatureExtractor
 from .measure import LEAST, Draws, Found, measure
-from .sets import Pictures
+from .sets import Pictures, draw
 
 Images = Tensor | Pictures | Iterable[Tensor]
 
@@ -49,7 +52,8 @@ def evaluate(
 ) -> Report:  # fmt: skip
     """Compares two sets of pictures in the features of a network.
 
-    Pictures are read a batch at a time; what is kept of them are their features.
+    Pictures are read a batch at a time; what is kept of them are their features. Whatever a reader must know is among
+    the report's notes; what spoils the numbers is also warned of.
 
     Args:
         a: the reference: [N,C,H,W] in [-1,1], an iterable of such batches, or what `open_set` returns.
@@ -71,22 +75,20 @@ def evaluate(
     if halves < 0 or halves == 1:
         raise ValueError(f"halves must be 0 or at least 2; got {halves}")
     asked = chosen(metrics, extractor)
-    sets = [a, b] if floor is None else [a, b, floor]
-    names = [getattr(s, "name", name) for s, name in zip(sets, names)]
-    found = [_features(extractor, s, name, progress) for s, name in zip(sets, names)]
-    _check_enough(asked, names, found)
-    real, fake = found[:2]
-    notes = [note for s in sets for note in getattr(s, "notes", ())] + _copies(real, fake, names)
-    values, floors = measure(real, fake, extractor, asked, Draws(halves, seed, level), progress), {}
+    real, fake = (_seen(extractor, s, name, progress) for s, name in zip((a, b), names))
+    _check_enough(asked, [real, fake])
+    notes = [*real.notes, *fake.notes, *_copies(real, fake)]
+    values, floors = measure(real.x, fake.x, extractor, asked, Draws(halves, seed, level), progress), {}
     if "frechet_distance" in asked:
-        notes += _bias_note(values["frechet_distance"].bias, len(real), len(fake), real.shape[1])
+        notes += _bias_note(values["frechet_distance"].bias, len(real.x), len(fake.x), real.x.shape[1])
     if floor is not None:
-        stand_in, note = _as_many(found[2], len(fake), names[2], seed)
-        notes += note + _copies(real, stand_in, (names[0], names[2]))
-        floors = measure(real, stand_in, extractor, asked, Draws(0, seed, level))
-    results = tuple(_result(name, v, floors.get(name), extractor, real, fake, level) for name, v in values.items())
-    made = f"minidiff {minidiff.__version__}, torch {torch.__version__}, {real.device}"
-    return Report(results, (names[0], names[1]), names[2] if floors else "", tuple(dict.fromkeys(notes)), seed, made)
+        more = _seen(extractor, _as_many(floor, len(fake.x), seed), names[2], progress)
+        _check_enough(asked, [more])
+        notes += [*more.notes, *_copies(real, more), *_fewer(more, fake)]
+        floors = measure(real.x, more.x, extractor, asked, Draws(0, seed, level))
+    results = tuple(_result(name, v, floors.get(name), extractor, real.x, fake.x, level) for name, v in values.items())
+    made = f"minidiff {minidiff.__version__}, torch {torch.__version__}, {real.x.device}"
+    return Report(results, (real.name, fake.name), more.name if floors else "", tuple(dict.fromkeys(notes)), seed, made)
 
 
 def _result(
@@ -98,27 +100,39 @@ def _result(
     )  # fmt: skip
 
 
-# --- features ----------------------------------------------------------------------------------------------------
+# --- reading -----------------------------------------------------------------------------------------------------
 
 
-def _features(extractor: FeatureExtractor, images: Images, name: str, progress: bool) -> Tensor:
-    """[N,D] where the extractor leaves them."""
-    batches = _batches(images, extractor.device)
+class _Seen(NamedTuple):
+    """What is kept of a set of pictures."""
+
+    name: str
+    x: Tensor  # features [N,D], where the extractor leaves them
+    keys: list[int]  # equal for equal pictures
+    notes: tuple[str, ...]
+
+
+def _seen(extractor: FeatureExtractor, images: Images, name: str, progress: bool) -> _Seen:
+    if isinstance(images, Tensor):
+        images = Pictures(name, images, torch.arange(len(images)))
+    known = isinstance(images, Pictures)
+    name, keys = images.name if known else name, []
+    batches = _keyed(images.batches() if known else images, keys, extractor.device)
     if progress:
-        batches = _shown(batches, len(images) if isinstance(images, Tensor | Pictures) else None, name)
+        batches = _shown(batches, len(images) if known else None, name)
     try:
-        return features(extractor.features, batches)
+        with contextlib.closing(batches):  # so that an error is told below the progress, not beside it
+            x = features(extractor.features, batches)
     except ValueError as error:
         raise ValueError(f"{name} cannot be read by {extractor.name}: {error}") from error
+    return _Seen(name, x, keys, images.notes if known else ())
 
 
-def _batches(images: Images, device: torch.device | str) -> Iterator[Tensor]:
-    if isinstance(images, Tensor):
-        images = Pictures("", images, torch.arange(len(images)))
-    if isinstance(images, Pictures):
-        yield from images.batches(device)
-        return
-    for batch in images:
+def _keyed(batches: Iterable[Tensor], keys: list[int], device: torch.device | str) -> Iterator[Tensor]:
+    """The batches on their device; adds a key for each picture: a hash of up to 4,096 of its numbers, in 8 bits."""
+    for batch in batches:
+        flat = batch.flatten(1)
+        keys += [hash(row.tobytes()) for row in to_uint8(flat[:, :: -(-flat.shape[1] // 4096)]).cpu().numpy()]
         yield batch.to(device)
 
 
@@ -132,37 +146,49 @@ def _shown(batches: Iterable[Tensor], total: int | None, name: str) -> Iterator[
             bar.update(len(batch))
 
 
-def _check_enough(asked: Sequence[str], names: Sequence[str], found: Sequence[Tensor]) -> None:
+def _as_many(images: Images, n: int, seed: int) -> Images:
+    """`n` of the pictures, if there are more."""
+    if isinstance(images, Pictures) and len(images) > n:
+        return images.drawn(n, seed)
+    if isinstance(images, Tensor) and len(images) > n:
+        return images[draw(len(images), n, seed).to(images.device)]
+    return images
+
+
+# --- what must be said -------------------------------------------------------------------------------------------
+
+
+def _check_enough(asked: Sequence[str], sets: Sequence[_Seen]) -> None:
     for metric in asked:
         least = LEAST.get(metric, 2)
-        for name, x in zip(names, found):
-            if len(x) < least:
-                raise ValueError(f"{metric} needs at least {least} pictures in each set; {name} has {len(x)}")
+        for seen in sets:
+            if len(seen.x) < least:
+                raise ValueError(f"{metric} needs at least {least} pictures in each set; {seen.name} has {len(seen.x)}")
 
 
-def _as_many(x: Tensor, n: int, name: str, seed: int) -> tuple[Tensor, list[str]]:
-    """Exactly `n` of the features, if there are so many, and what to say about it."""
-    if len(x) < n:
-        return x, [f"{name} has only {len(x):,} pictures: what real pictures score would be better with {n:,}"]
-    pick = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:n]
-    return x[pick.to(x.device)], []
+def _copies(real: _Seen, fake: _Seen) -> list[str]:
+    """Notes on pictures that are in both sets, or twice in the second."""
+    if sorted(real.keys) == sorted(fake.keys):
+        return _warned(f"{real.name} and {fake.name} hold the same pictures: the distances say nothing")
+    known, n, notes = set(real.keys), len(fake.keys), []
+    if both := sum(key in known for key in fake.keys):
+        notes += _warned(f"{both:,} of {n:,} pictures of {fake.name} are also in {real.name}")
+    if twice := n - len(set(fake.keys)):
+        notes += _warned(f"{twice:,} of {n:,} pictures of {fake.name} are copies of others in it")
+    return notes
 
 
-def _copies(real: Tensor, fake: Tensor, names: Sequence[str]) -> list[str]:
-    """A note where pictures of the second set have exactly the features of some in the first."""
-    if real.shape == fake.shape and torch.equal(real, fake):
-        return _warned(f"{names[0]} and {names[1]} are the same pictures: the distances say nothing")
-    known = {hash(row.tobytes()) for row in real.float().cpu().numpy()}
-    n = sum(hash(row.tobytes()) in known for row in fake.float().cpu().numpy())
-    told = f"{n:,} of {len(fake):,} pictures of {names[1]} have exactly the features of one of {names[0]}: copies?"
-    return _warned(told) if n else []
+def _fewer(more: _Seen, fake: _Seen) -> list[str]:
+    n, m = len(more.x), len(fake.x)
+    told = f"real pictures were {n:,} against {m:,} of {fake.name}; each metric depends on that number"
+    return [] if n == m else [told]
 
 
 def _bias_note(bias: float, n: int, m: int, dim: int) -> list[str]:
     told = f"about {bias:.3g} of the Frechet distance comes from the numbers of pictures alone"
     if min(n, m) > dim:
-        return [told]
-    return _warned(f"{told}: {min(n, m):,} are no more than the features' {dim:,} dimensions; more would be better")
+        return [f"{told}; its interval is wider than it need be where the sets are nearly equal"]
+    return _warned(f"at least {told}: {min(n, m):,} are no more than the features' {dim:,} dimensions")
 
 
 def _warned(note: str) -> list[str]:

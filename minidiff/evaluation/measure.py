@@ -90,7 +90,7 @@ def _with_interval(
         low, high = half_samples(one, *sets, n=draws.halves, seed=draws.seed, level=draws.level)
         ends.append((max(low, METRICS[name].low), min(high, METRICS[name].high)))
     method = f"the value plus and minus {NormalDist().inv_cdf((1 + draws.level) / 2):.2f} standard deviations over "
-    method += f"{draws.halves} random halves (too wide for the Frechet distance of nearly equal sets)"
+    method += f"{draws.halves} random halves"
     return [Found(value, end, method, settings) for value, end in zip(calls[0], ends)]
 
 

@@ -37,22 +37,38 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.items)
 
-    def batches(self, device: str | torch.device = "cpu", workers: int | None = None) -> Iterator[Tensor]:
+    def batches(self, workers: int | None = None) -> Iterator[Tensor]:
         """Yields [B,C,H,W] in [-1,1], as many at once as fit in 32 MB.
 
         Args:
-            device: where they go.
             workers: processes that read files; None: two where there are many.
         """
         first = self.source[0] if isinstance(self.source, Tensor) else self.source[int(self.items[0])]["x"]
         size = max(1, min(256, len(self), PIXELS // first.numel()))
         if isinstance(self.source, Tensor):
-            yield from (self.source[part].to(device) for part in self.items.split(size))
+            yield from (self.source[part.to(self.source.device)] for part in self.items.split(size))
             return
         workers = (2 if len(self) >= 1000 else 0) if workers is None else workers
         chosen = torch.utils.data.Subset(self.source, self.items.tolist())
-        for batch in data.StreamBatches(chosen, size, workers, device=device, shuffle=False, drop_last=False):
+        for batch in data.StreamBatches(chosen, size, workers, shuffle=False, drop_last=False):
             yield batch["x"]
+
+    def drawn(self, n: int, seed: int) -> Pictures:
+        """`n` of them, drawn without replacement, and a note that says so; all of them if they are no more."""
+        if n >= len(self):
+            return self
+        note = f"{self.name}: {n:,} of its {len(self):,} pictures, drawn with seed {seed}"
+        return replace(self, items=self.items[draw(len(self), n, seed)], notes=(*self.notes, note))
+
+
+def draw(n: int, m: int, seed: int) -> Tensor:
+    """`m` of 0..n-1 without replacement, ascending, [m] int64.
+
+    >>> draw(5, 5, seed=0).tolist()
+    [0, 1, 2, 3, 4]
+    """
+    # At random: the first pictures of a sorted folder would all be of its first class.
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:m].sort().values
 
 
 def open_set(
@@ -85,23 +101,14 @@ def open_set(
             raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
     if str(spec) in SETS:
         found = data.load(*SETS[str(spec)], size=size)["x"]
-        items, notes = _drawn(str(spec), len(found), limit, seed)
-        return Pictures(str(spec), found, items, notes)
+        return Pictures(str(spec), found, torch.arange(len(found))).drawn(limit or len(found), seed)
     path = Path(spec).expanduser()
     if not path.is_dir():
         raise FileNotFoundError(f"a set must be a folder or one of {', '.join(SETS)}; got {str(spec)!r}")
     found = data.folder(path, size or 32, channels=channels or 3)
-    items, notes = _drawn(str(spec), len(found), limit, seed)
-    size, more = _reading(str(spec), [found.files[i] for i in items], size, fallback, channels or 3)
-    return Pictures(str(spec), replace(found, size=size), items, notes + more)
-
-
-def _drawn(name: str, n: int, limit: int | None, seed: int) -> tuple[Tensor, tuple[str, ...]]:
-    if limit is None or limit >= n:
-        return torch.arange(n), ()
-    # At random: the first pictures of a sorted folder would all be of its first class.
-    items = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:limit].sort().values
-    return items, (f"{name}: {limit:,} of its {n:,} pictures, drawn with seed {seed}",)
+    some = Pictures(str(spec), found, torch.arange(len(found))).drawn(limit or len(found), seed)
+    size, notes = _reading(some.name, [found.files[i] for i in some.items], size, fallback, channels or 3)
+    return replace(some, source=replace(found, size=size), notes=some.notes + notes)
 
 
 def _reading(
@@ -129,9 +136,9 @@ def _reading(
         raise ValueError(f"size must be given for {name}, whose pictures are not all squares of one size")
     notes = []
     if size != own:
-        which = f"pictures of {len(others) + 1} sizes from {w}x{h} to {others[-1][0]}x{others[-1][1]}"
-        which = which if others else f"pictures of {w}x{h}"
-        notes.append(f"{name}: {which}, the middle square of each resized to {size}x{size} (bicubic, antialiased)")
+        which = f"{len(others) + 1} sizes from {w}x{h} to {others[-1][0]}x{others[-1][1]}" if others else f"{w}x{h}"
+        told = f"the middle square of each resized to {size}x{size} (bicubic, antialiased)"
+        notes.append(f"{name}: pictures of {which}, {told}")
     if colour and channels == 1:
         notes.append(f"{name}: {colour:,} of {len(files):,} pictures are stored in colour and were read as grey")
     return size, tuple(notes)
