@@ -89,12 +89,7 @@ def folder(
             equal files; a picture has no caption, or the captions do not fit the pictures; or an argument is wrong.
     """
     path = Path(path).expanduser()
-    if not path.is_dir():
-        raise FileNotFoundError(f"path must be a folder; there is none at {path}")
-    if channels not in (1, 3):
-        raise ValueError(f"channels must be 1 or 3; got {channels}")
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"size must be an integer of at least 1; got {size!r}")
+    _check_arguments(path, size, channels, tokenizer)
     files = _listed(path)
     classes = tuple(sorted({file.parent.name for file in files if file.parent != path}))
     found = find(path, files, captions)
@@ -104,7 +99,18 @@ def folder(
     if not allow_duplicates:
         _refuse_duplicates(path, files)
     texts = complete(path, files, found)
-    return Folder(files, classes, size, channels, texts, _conditions(tokenizer, texts) if tokenizer else {})
+    return Folder(files, classes, size, channels, texts, {} if tokenizer is None else _conditions(tokenizer, texts))
+
+
+def _check_arguments(path: Path, size, channels, tokenizer) -> None:
+    if not path.is_dir():
+        raise FileNotFoundError(f"path must be a folder; there is none at {path}")
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1 or 3; got {channels}")
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"size must be an integer of at least 1; got {size!r}")
+    if tokenizer is not None and not callable(tokenizer):
+        raise ValueError(f"tokenizer must be a function of texts or None; got {tokenizer!r:.60}")
 
 
 def _listed(path: Path) -> tuple[Path, ...]:
@@ -164,7 +170,7 @@ def _duplicates(files: Sequence[Path]) -> list[list[Path]]:
 
 
 def _conditions(tokenizer: Callable[[Sequence[str]], Batch], captions: Sequence[str]) -> Batch:
-    made = tokenizer(captions)
+    made = tokenizer([*captions])
     shapes = {k: list(getattr(v, "shape", ())) for k, v in made.items()} if isinstance(made, dict) else type(made)
     if isinstance(made, dict) and made and not {"x", "y"} & made.keys():
         rows = [len(v) if isinstance(v, Tensor) and v.ndim else -1 for v in made.values()]

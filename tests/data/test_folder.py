@@ -128,6 +128,8 @@ def test_links_are_followed_and_dangling_ones_are_named(tmp_path):
     with pytest.warns(UserWarning, match=r"1 of 2 pictures .* left out: two\.png \(No such file"):
         found = folder(root)
     assert names(found) == ["one.png"]
+    with pytest.raises(ValueError, match=r"two\.png cannot be read as a picture: No such file or directory$"):
+        folder(root, check=False)[1]
     (root / "class").symlink_to(tmp_path / "elsewhere")
     (root / "one.png").unlink()
     (root / "two.png").unlink()
@@ -235,6 +237,13 @@ def test_equal_files_are_named(tmp_path):
     (tmp_path / "g.png").write_bytes((tmp_path / "b.png").read_bytes())
     with pytest.raises(ValueError, match=r"4 of its 7 .*: a\.png = f\.jpg, b\.png = d\.png = e\.png = \.\.\.\. Remove"):
         folder(tmp_path)
+
+
+def test_equal_files_are_named_in_their_order(tmp_path):
+    for name, content in (("a", b"??"), ("b", b"111"), ("c", b"22"), ("d", b"111"), ("e", b"22")):
+        (tmp_path / f"{name}.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"2 of its 5 .*: b\.png = d\.png, c\.png = e\.png\. Remove"):
+        folder(tmp_path, check=False)
 
 
 def test_one_picture_in_two_classes_is_said_to_be_that(tmp_path):

@@ -125,12 +125,15 @@ def test_names_are_understood_as_other_systems_write_them(tmp_path):
     pictures(tmp_path, f"x/{decomposed}", "x/b.png", "x/c d.png")
     written(tmp_path, "captions.csv", "file,text\nx/\u00fc.png,one\nx\\b.png,two\n./x//c d.png ,three\n")
     assert sorted(folder(tmp_path).captions) == ["one", "three", "two"]
+    both = [tmp_path / "\u00fc.png", tmp_path / decomposed]  # two files on some systems
+    table = written(tmp_path, "both.csv", f"file,text\n{decomposed},d\n\u00fc.png,c\n")
+    assert [find(tmp_path, both, table)[path].text for path in both] == ["c", "d"]
 
 
 def test_a_quoted_caption_keeps_its_lines_and_quotes(tmp_path):
     pictures(tmp_path, "a.png", "b.png")
-    written(tmp_path, "captions.csv", 'file,text\r\na.png,"one ""big""\r\nball, red"\r\nb.png,ball\r\n')
-    assert folder(tmp_path).captions == ('one "big"\r\nball, red', "ball")
+    written(tmp_path, "captions.csv", 'file,text\r\na.png,"one ""big""\r\nball, red"\r\nb.png, "ball, blue"\r\n')
+    assert folder(tmp_path).captions == ('one "big"\r\nball, red', "ball, blue")
 
 
 def test_a_picture_that_cannot_be_read_needs_no_caption(tmp_path):
@@ -300,6 +303,8 @@ def test_a_tokenizer_needs_captions_and_gives_rows(tmp_path):
     words = captioned(tmp_path)
     with pytest.raises(ValueError, match=r"tokenizer must have captions to read; .* left aside"):
         folder(tmp_path, tokenizer=words, captions=None)
+    with pytest.raises(ValueError, match=r"tokenizer must be a function of texts or None; got 'clip'"):
+        folder(tmp_path, tokenizer="clip")
     with pytest.raises(ValueError, match=r"texts must have at most 2 tokens .* got 3 in 'red, red'"):
         folder(tmp_path, tokenizer=WordTokenizer(["a"], length=4))
     for wrong, got in (
