@@ -105,8 +105,9 @@ class Moments:
             return self
         if most != fewest:
             raise ValueError(f"features must have one dimension in all processes; got {fewest} and {most}")
-        n = torch.tensor(self.n, device=device)
-        dist.all_reduce(n)
+        total = torch.tensor(self.n, device=device)
+        dist.all_reduce(total)
+        n = total.item()  # a Python integer, as an integer tensor would divide in float32
         here = torch.zeros(most, dtype=torch.float64, device=device) if self.n == 0 else self.mean.to(device)
         mean = here * (self.n / n)
         dist.all_reduce(mean)
@@ -115,7 +116,7 @@ class Moments:
         if self.n:
             scatter += self.scatter.to(device)
         dist.all_reduce(scatter)
-        self.n, self.mean, self.scatter = int(n), mean, scatter
+        self.n, self.mean, self.scatter = n, mean, scatter
         return self
 
     def result(self) -> MeanCov:

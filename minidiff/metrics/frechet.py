@@ -107,10 +107,11 @@ def frechet_bias(cov: Tensor, n: int, m: int) -> float:
     if min(n, m) < 2:
         raise ValueError(f"n and m must be at least 2; got {n} and {m}")
     eigenvalues = torch.linalg.eigvalsh(cov).cpu()
-    top = eigenvalues[-1].item()
-    if top <= 0:
+    eigenvalues = eigenvalues[_positive("cov", eigenvalues)]
+    if len(eigenvalues) == 0:
         return 0.0
-    eigenvalues = eigenvalues[eigenvalues > len(cov) * EPS * top] / top
+    top = eigenvalues[-1].item()
+    eigenvalues = eigenvalues / top
     trace, dims = eigenvalues.sum().item(), len(eigenvalues)
     share = [min(1 / (size - 1), 1 / dims) / 4 for size in (n, m)]
     covariances = 2 * (trace - _free_root(eigenvalues, n - 1, m - 1)) + trace * sum(share)
@@ -184,19 +185,26 @@ def _factor(name: str, cov: Tensor) -> Tensor:
     """A [D,r] with A A^T = cov, r its numerical rank.
 
     Raises:
-        ValueError: `cov` has a clearly negative eigenvalue.
+        ValueError: `cov` has a negative eigenvalue.
     """
     factor, failed = torch.linalg.cholesky_ex(cov)
     if not failed:
         return factor
     eigenvalues, vectors = torch.linalg.eigh(cov)
-    if eigenvalues[0] < -1e-5 * eigenvalues[-1]:
-        raise ValueError(
-            f"{name} must be positive semi-definite; its eigenvalues go from {eigenvalues[0]:g} to {eigenvalues[-1]:g} "
-            "times its trace"
-        )
-    keep = eigenvalues > len(cov) * EPS * eigenvalues[-1]
+    keep = _positive(name, eigenvalues)
     return vectors[:, keep] * eigenvalues[keep].sqrt()
+
+
+def _positive(name: str, eigenvalues: Tensor) -> Tensor:
+    """Which of a covariance's ascending eigenvalues [D] are above rounding, [D] bool.
+
+    Raises:
+        ValueError: one is clearly negative.
+    """
+    low, high = eigenvalues[0].item(), eigenvalues[-1].item()
+    if low < -1e-5 * abs(high):
+        raise ValueError(f"{name} must be positive semi-definite; its eigenvalues go from {low:g} to {high:g}")
+    return eigenvalues > len(eigenvalues) * EPS * high
 
 
 def _mean_and_factor(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -65,8 +65,8 @@ def half_samples(
     expectation, and holds no copies. Such metrics also shift with N (the Frechet distance of halves is larger), so only
     the spread of the halves is used, about the value of the whole sets: value +- z std. The interval is one for the
     expectation at this N and M; it holds sampling noise and no bias. In simulations the intervals of nearly equal
-    distributions are too wide; those of shares near 0 or 1 in sets of some tens of pictures are too narrow, because such
-    a share is skewed (a 90 % interval of coverage 0.95 held it in 7 of 10 trials at N = 40, in 8 to 9 at 150).
+    distributions are too wide; those of shares near 0 or 1 in sets of some tens of pictures are too narrow, because
+    such a share is skewed (90 % intervals of a coverage of 0.95 held it in 7 of 10 trials at N = 40, 8 to 9 at 150).
 
     Use it for `frechet_from_features`, `mmd2`, `cmmd`, `precision_recall`, `density_coverage` and `inception_score`.
 

@@ -189,10 +189,11 @@ def _pair(real: Tensor, fake: Tensor, k: int, both: bool) -> tuple[Tensor, Tenso
     if not isinstance(k, int) or not 1 <= k < fewest:
         raise ValueError(f"k must be an integer in 1..{fewest - 1}, fewer than there are features; got {k!r}")
     centre = real.mean(dim=0)
-    size = max((x - centre).norm(dim=1).max().item() for x in (real, fake)) or 1.0
-    if not 1e-140 < size < 1e140:  # squares would leave float64's range; a power of two leaves every digit
-        shift = 2.0 ** -round(math.log2(size))
+    largest = max((x - centre).abs().max().item() for x in (real, fake))
+    if largest and not 1e-140 < largest < 1e140:  # squares would leave float64's range; a power of two keeps all digits
+        shift = 2.0 ** min(1000, -round(math.log2(largest)))
         return _pair(real * shift, fake * shift, k, both)
+    size = max((x - centre).norm(dim=1).max().item() for x in (real, fake)) or 1.0
     return real, fake, (centre, size)
 
 
