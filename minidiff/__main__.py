@@ -2,4 +2,5 @@
 
 from .cli import main
 
-raise SystemExit(main())
+if __name__ == "__main__":  # not in the processes that read pictures, where this module is imported again
+    raise SystemExit(main())

@@ -10,6 +10,7 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from minidiff import __version__
@@ -67,7 +68,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     add("--size", type=_count, metavar="PIXELS", help="bring all pictures to this height and width first")
     add("--limit", type=_count, metavar="N", help="draw at most N pictures from each set")
     add("--halves", type=int, default=20, metavar="N", help="halves drawn for intervals, or 0 (default: %(default)s)")
-    add("--seed", type=int, default=0, help="of all that is drawn (default: %(default)s)")
+    add("--seed", type=_seed, default=0, metavar="N", help="of all that is drawn (default: %(default)s)")
     add("--device", default="cpu", help="where the network runs, such as cuda (default: %(default)s)")
     add("--format", choices=("table", "json", "html"), default="table", help="default: %(default)s")
     add("-o", "--output", type=Path, metavar="FILE", help="write the result there instead of to stdout")
@@ -81,18 +82,23 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     device = _device(args.device)
     extractor = evaluation.load_extractor(args.features, device=device)
-    metrics = evaluation.chosen(args.metrics.split(",") if args.metrics else None, extractor)
-    specs = [args.a, args.b, *([args.floor] if args.floor else [])]
-    opened = [
-        evaluation.open_set(
-            spec, channels=extractor.channels, size=args.size, fallback=extractor.size, limit=args.limit, seed=args.seed
-        )
-        for spec in specs
-    ]
+    metrics = args.metrics.split(",") if args.metrics else None
+    needed = evaluation.chosen(metrics, extractor)  # said before the pictures are read
+    if args.size:  # numbers at another size must not be compared with these
+        told = f"brought to {args.size}x{args.size} first; {extractor.preprocessing}"
+        extractor = replace(extractor, preprocessing=told)
+
+    def opened(spec: str, captions: bool = False) -> evaluation.Pictures:
+        return evaluation.open_set(
+            spec, channels=extractor.channels, size=args.size, fallback=extractor.size, limit=args.limit,
+            seed=args.seed, captions=captions,
+        )  # fmt: skip
+
+    a, b = opened(args.a), opened(args.b, captions=bool({*evaluation.CLIP_SCORES} & {*needed}))
+    floor = opened(args.floor) if args.floor else None
     report = evaluation.evaluate(
-        opened[0], opened[1], extractor, metrics, floor=opened[2] if args.floor else None, seed=args.seed,
-        halves=args.halves, progress=True,
-    )  # fmt: skip
+        a, b, extractor, metrics, floor=floor, seed=args.seed, halves=args.halves, progress=True
+    )
     text = {"table": report.__str__, "json": report.to_json, "html": report.to_html}[args.format]()
     if args.output is None:
         print(text)
@@ -130,6 +136,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"must be an integer from 0 to 2^63 - 1; got {text!r}")
+    return int(text)
+
+
 def _check_output(path: Path | None) -> None:
     """Said before the work, not after it."""
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
@@ -162,6 +174,3 @@ def _warnings_in_one_line() -> Iterator[None]:
         warnings.showwarning = show
         yield
 
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -2,14 +2,17 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 import time
 
 import pytest
+import torch
 
 from minidiff import __version__, cli
-from minidiff.evaluation import SETS, evaluate, load_extractor, open_set
+from minidiff.evaluation import SETS, FeatureExtractor, evaluate, load_extractor, open_set
+from minidiff.metrics.clip_score import clip_score
 from minidiff.metrics.report import METRICS, Report
 
 from .evaluation.folders import digits, noise, write
@@ -36,14 +39,15 @@ def test_two_folders_end_to_end(folders):
     expected = evaluate(a, b, load_extractor("mnist-classifier"), halves=4, seed=5)
     assert report.sets == expected.sets == folders and report.seed == 5
     for r, e in zip(report.results, expected.results, strict=True):
-        assert (r.metric, r.n, r.dim) == (e.metric, (140, 135), 128) and r.value == pytest.approx(e.value, rel=1e-3)
+        assert (r.metric, r.n, r.dim) == (e.metric, e.n, 128) and r.value == pytest.approx(e.value, rel=1e-3)
+    assert report.n == (140, 135)
     assert folders[0] in done.stderr and "140/140" in done.stderr  # progress
 
 
 def test_json_schema(folders, capsys):
     code, out, _ = run(capsys, *folders, "--format", "json", "--metrics", "recall,frechet_distance", "--halves", "3")
     found = json.loads(out)
-    assert code == 0 and sorted(found) == ["floor", "format", "made_with", "notes", "results", "seed", "sets"]
+    assert code == 0 and sorted(found) == ["floor", "format", "made_with", "n", "notes", "results", "seed", "sets"]
     assert [r["metric"] for r in found["results"]] == ["recall", "frechet_distance"]
     for r in found["results"]:
         assert isinstance(r["value"], float) and len(r["interval"]) == 2 and r["n"] == [140, 135] and r["dim"] == 128
@@ -77,11 +81,12 @@ def test_sizes_and_colours(tmp_path, capsys):
     b = write(tmp_path / "b", noise(12, 1, 40, 40, seed=1))
     code, out, _ = run(capsys, a, b, "--metrics", "recall", "--halves", "0", "--format", "json")
     notes = json.loads(out)["notes"]
-    assert code == 0 and len(notes) == 2
+    assert code == 0 and len(notes) == 3 and f"pictures of {a} are 32x32, those of {b} 40x40" in notes[2]
     assert "pictures of 2 sizes from 10x30 to 20x20, the middle square of each resized to 32x32" in notes[0]
     assert "13 of 13 pictures are stored in colour and were read as grey" in notes[1]
     code, out, _ = run(capsys, a, b, "--metrics", "recall", "--halves", "0", "--size", "16", "--format", "json")
     assert [note for note in json.loads(out)["notes"] if f"{b}: pictures of 40x40" in note and "to 16x16" in note]
+    assert json.loads(out)["results"][0]["preprocessing"].startswith("brought to 16x16 first; grey, 32x32")
 
 
 ERRORS = {
@@ -115,11 +120,52 @@ def test_bad_input_is_one_line_and_exit_code_2(case, folders, tmp_path, capsys, 
 
 
 @pytest.mark.parametrize("argv", [[], ["evaluate"], ["evaluate", "a"], ["draw"], ["evaluate", "a", "b", "--limit", "x"],
-                                  ["evaluate", "a", "b", "--format", "xml"]])  # fmt: skip
+                                  ["evaluate", "a", "b", "--format", "xml"], ["evaluate", "a", "b", "--seed", "-1"],
+                                  ["evaluate", "a", "b", "--seed", str(2**63)]])  # fmt: skip
 def test_wrong_usage_is_exit_code_2(argv, capsys):
     assert cli.main(argv) == 2
     out, err = capsys.readouterr()
     assert out == "" and "usage: minidiff" in err
+
+
+def test_a_broken_file(folders, tmp_path, capsys):
+    """Named and skipped with a warning."""
+    (tmp_path / "a" / "0007.png").write_bytes((tmp_path / "a" / "0007.png").read_bytes()[:60])
+    code, out, err = run(capsys, *folders, "--metrics", "recall", "--halves", "0", "--format", "json")
+    assert code == 0 and json.loads(out)["results"][0]["n"] == [139, 135]
+    [line] = [line for line in err.splitlines() if line.startswith("warning: ")]
+    assert "0007.png" in line and line.removeprefix("warning: ") in json.loads(out)["notes"]
+
+
+def test_captions_give_a_clip_score(folders, tmp_path, capsys, monkeypatch):
+    from minidiff import evaluation
+
+    for i in range(135):
+        (tmp_path / "b" / f"{i:04d}.txt").write_text("a digit " * (i + 1), "utf-8")
+    reads = FeatureExtractor(
+        "lengths", "none", lambda x: x.mean(dim=(1, 2)), 1, 32, None, "cpu",
+        lambda texts: torch.tensor([[len(text) + j for j in range(32)] for text in texts]) * 1.0,
+    )  # fmt: skip
+    monkeypatch.setattr(evaluation, "load_extractor", lambda name, device: reads)
+    code, out, _ = run(capsys, *folders, "--limit", "40", "--format", "json", "--halves", "2")
+    found = {r["metric"]: r for r in json.loads(out)["results"]}
+    assert code == 0 and found["clip_score"]["n"] == [40] and len(found["clip_score_100"]["interval"]) == 2
+    b = open_set(folders[1], channels=1, limit=40, captions=True)
+    expected = clip_score(reads(torch.cat(list(b.batches()))), reads.texts(b.captions))
+    assert found["clip_score"]["value"] == pytest.approx(expected.score, rel=1e-6)
+    (tmp_path / "b" / "0003.txt").unlink()
+    assert run(capsys, *folders, "--metrics", "recall", "--halves", "0")[0] == 0  # no captions are needed
+    code, _, err = run(capsys, *folders, "--metrics", "clip_score")
+    assert code == 2 and "0003.png" in err.splitlines()[-1]
+    code, _, err = run(capsys, folders[1], folders[0], "--metrics", "clip_score")
+    assert code == 2 and "clip_score needs captions" in err.splitlines()[-1]
+
+
+def test_processes_that_read_pictures_do_not_run_the_command(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["minidiff"])
+    with pytest.raises(SystemExit):
+        runpy.run_module("minidiff", run_name="__main__", alter_sys=False)
+    assert "main" in runpy.run_module("minidiff", run_name="__mp_main__")
 
 
 def test_weights_that_cannot_be_had(folders, capsys, monkeypatch):

@@ -17,24 +17,31 @@ from minidiff.metrics.features import features
 from minidiff.metrics.report import METRICS, Report, Result
 
 from .extractors import OPEN_CLIP, FeatureExtractor
-from .measure import LEAST, Draws, Found, measure
+from .measure import LEAST, Draws, Found, Job, measure
 from .sets import Pictures, draw
 
 Images = Tensor | Pictures | Iterable[Tensor]
+CLIP_SCORES = ("clip_score", "clip_score_100")
 
 def metric_names() -> dict[str, str]:
     """The metrics that `evaluate` knows, each with one line about it."""
     return {name: known.line for name, known in METRICS.items()}
 
 
-def chosen(metrics: Sequence[str] | None, extractor: FeatureExtractor) -> tuple[str, ...]:
+def chosen(metrics: Sequence[str] | None, extractor: FeatureExtractor, captions: bool = True) -> tuple[str, ...]:
     """The metrics that were asked for, or all that make sense in an extractor's features.
 
+    Args:
+        metrics: names from `METRICS`, or None.
+        extractor: the extractor.
+        captions: whether the pictures that are judged have captions.
+
     Raises:
-        ValueError: a metric is unknown, or needs classes that the extractor has not.
+        ValueError: a metric is unknown, or needs classes, texts or captions that are not there.
     """
     if metrics is None:
         has = {"inception_score": extractor.head is not None, "cmmd": extractor.name.startswith(OPEN_CLIP)}
+        has |= dict.fromkeys(CLIP_SCORES, captions and extractor.texts is not None)
         return tuple(name for name in METRICS if has.get(name, True))
     asked = tuple(dict.fromkeys(name.strip() for name in metrics))
     unknown = [name for name in asked if name not in METRICS]
@@ -42,13 +49,18 @@ def chosen(metrics: Sequence[str] | None, extractor: FeatureExtractor) -> tuple[
         raise ValueError(f"metrics must be among {', '.join(METRICS)}; got {', '.join(map(repr, unknown)) or 'none'}")
     if "inception_score" in asked and extractor.head is None:
         raise ValueError(f"inception_score needs an extractor with a classifier; {extractor.name} has none")
+    if set(CLIP_SCORES) & set(asked):
+        if extractor.texts is None:
+            raise ValueError(f"clip_score needs an extractor that reads texts; {extractor.name} does not")
+        if not captions:
+            raise ValueError("clip_score needs captions of the pictures that are judged; they have none")
     return asked
 
 
 def evaluate(
     a: Images, b: Images, extractor: FeatureExtractor, metrics: Sequence[str] | None = None, *,
-    floor: Images | None = None, names: tuple[str, str, str] = ("A", "B", "C"), seed: int = 0, halves: int = 20,
-    level: float = 0.95, progress: bool = False,
+    captions: Sequence[str] = (), floor: Images | None = None, names: tuple[str, str, str] = ("A", "B", "C"),
+    seed: int = 0, halves: int = 20, level: float = 0.95, progress: bool = False,
 ) -> Report:  # fmt: skip
     """Compares two sets of pictures in the features of a network.
 
@@ -60,6 +72,7 @@ def evaluate(
         b: what is judged: likewise, M pictures.
         extractor: from `load`, or your own.
         metrics: names from `METRICS`; None: all that make sense in these features.
+        captions: of `b`, for the CLIP score; those of `open_set` are found there.
         floor: more real pictures, none of them in `a`. What M of them score in place of `b` is what a perfect
             generator would reach, since every metric depends on the numbers of pictures.
         names: of the sets, where they have none of their own.
@@ -74,29 +87,51 @@ def evaluate(
     """
     if halves < 0 or halves == 1:
         raise ValueError(f"halves must be 0 or at least 2; got {halves}")
-    asked = chosen(metrics, extractor)
+    captions = captions or (b.captions if isinstance(b, Pictures) else ())
+    asked = chosen(metrics, extractor, bool(captions))
     real, fake = (_seen(extractor, s, name, progress) for s, name in zip((a, b), names))
-    _check_enough(asked, [real, fake])
-    notes = [*real.notes, *fake.notes, *_copies(real, fake)]
-    values, floors = measure(real.x, fake.x, extractor, asked, Draws(halves, seed, level), progress), {}
-    if "frechet_distance" in asked:
-        notes += _bias_note(values["frechet_distance"].bias, len(real.x), len(fake.x), real.x.shape[1])
+    values, notes = _judged(extractor, real, fake, captions, asked, Draws(halves, seed, level), progress)
+    more, floors = None, {}
     if floor is not None:
         more = _seen(extractor, _as_many(floor, len(fake.x), seed), names[2], progress)
-        _check_enough(asked, [more])
-        notes += [*more.notes, *_copies(real, more), *_fewer(more, fake)]
-        floors = measure(real.x, more.x, extractor, asked, Draws(0, seed, level))
-    results = tuple(_result(name, v, floors.get(name), extractor, real.x, fake.x, level) for name, v in values.items())
+        floors, notes = _floors(extractor, real, fake, more, asked, seed, notes)
+    n, notes = (len(real.x), len(fake.x)), tuple(dict.fromkeys(notes))
+    dim = real.x.shape[1]
+    results = tuple(_result(name, v, floors.get(name), extractor, n, dim, level) for name, v in values.items())
     made = f"minidiff {minidiff.__version__}, torch {torch.__version__}, {real.x.device}"
-    return Report(results, (real.name, fake.name), more.name if floors else "", tuple(dict.fromkeys(notes)), seed, made)
+    return Report(results, (real.name, fake.name), n, more.name if more else "", notes, seed, made)
+
+
+def _judged(
+    extractor: FeatureExtractor, real: _Seen, fake: _Seen, captions: Sequence[str], asked: Sequence[str], draws: Draws,
+    progress: bool,
+) -> tuple[dict[str, Found], list[str]]:  # fmt: skip
+    _check_enough(asked, [real, fake])
+    notes = [*real.notes, *fake.notes, *_sizes(real, fake), *_copies(real, fake)]
+    texts = _texts(extractor, captions, fake) if set(CLIP_SCORES) & set(asked) else None
+    values = measure(Job(real.x, fake.x, extractor, draws, texts), asked, progress)
+    if "frechet_distance" in asked:
+        notes += _bias_note(values["frechet_distance"], len(real.x), len(fake.x), real.x.shape[1])
+    return values, notes
+
+
+def _floors(
+    extractor: FeatureExtractor, real: _Seen, fake: _Seen, more: _Seen, asked: Sequence[str], seed: int,
+    notes: list[str],
+) -> tuple[dict[str, Found], list[str]]:  # fmt: skip
+    asked = [name for name in asked if name not in CLIP_SCORES]  # these pictures have no captions
+    _check_enough(asked, [more])
+    notes = [*notes, *more.notes, *_copies(real, more), *_fewer(more, fake)]
+    return measure(Job(real.x, more.x, extractor, Draws(0, seed, 0.95)), asked), notes
 
 
 def _result(
-    name: str, v: Found, floor: Found | None, extractor: FeatureExtractor, real: Tensor, fake: Tensor, level: float
+    name: str, v: Found, floor: Found | None, extractor: FeatureExtractor, n: tuple[int, int], dim: int, level: float
 ) -> Result:
+    n = n[1:] if name in ("inception_score", *CLIP_SCORES) else n
     return Result(
-        name, v.value, (len(real), len(fake)), real.shape[1], extractor.name, extractor.preprocessing, v.settings,
-        v.interval, level, v.method, floor.value if floor else None, v.bias,
+        name, v.value, n, dim, extractor.name, extractor.preprocessing, v.settings, v.interval, level, v.method,
+        floor.value if floor else None, v.bias,
     )  # fmt: skip
 
 
@@ -109,6 +144,7 @@ class _Seen(NamedTuple):
     name: str
     x: Tensor  # features [N,D], where the extractor leaves them
     keys: list[int]  # equal for equal pictures
+    sizes: set[str]  # of the pictures
     notes: tuple[str, ...]
 
 
@@ -116,8 +152,8 @@ def _seen(extractor: FeatureExtractor, images: Images, name: str, progress: bool
     if isinstance(images, Tensor):
         images = Pictures(name, images, torch.arange(len(images)))
     known = isinstance(images, Pictures)
-    name, keys = images.name if known else name, []
-    batches = _keyed(images.batches() if known else images, keys, extractor.device)
+    name, keys, sizes = images.name if known else name, [], set()
+    batches = _watched(images.batches() if known else images, keys, sizes, extractor.device)
     if progress:
         batches = _shown(batches, len(images) if known else None, name)
     try:
@@ -125,12 +161,15 @@ def _seen(extractor: FeatureExtractor, images: Images, name: str, progress: bool
             x = features(extractor.features, batches)
     except ValueError as error:
         raise ValueError(f"{name} cannot be read by {extractor.name}: {error}") from error
-    return _Seen(name, x, keys, images.notes if known else ())
+    return _Seen(name, x, keys, sizes, images.notes if known else ())
 
 
-def _keyed(batches: Iterable[Tensor], keys: list[int], device: torch.device | str) -> Iterator[Tensor]:
-    """The batches on their device; adds a key for each picture: a hash of up to 4,096 of its numbers, in 8 bits."""
+def _watched(
+    batches: Iterable[Tensor], keys: list[int], sizes: set[str], device: torch.device | str
+) -> Iterator[Tensor]:
+    """The batches on their device. Adds their sizes, and for each picture a hash of up to 4,096 numbers in 8 bits."""
     for batch in batches:
+        sizes.add("x".join(map(str, batch.shape[:1:-1])))
         flat = batch.flatten(1)
         keys += [hash(row.tobytes()) for row in to_uint8(flat[:, :: -(-flat.shape[1] // 4096)]).cpu().numpy()]
         yield batch.to(device)
@@ -144,6 +183,15 @@ def _shown(batches: Iterable[Tensor], total: int | None, name: str) -> Iterator[
         for batch in batches:
             yield batch
             bar.update(len(batch))
+
+
+@torch.no_grad()
+def _texts(extractor: FeatureExtractor, captions: Sequence[str], fake: _Seen) -> Tensor:
+    """Features of the captions, [M,D]."""
+    if len(captions) != len(fake.x):
+        raise ValueError(f"captions must be one for each of the {len(fake.x)} pictures; got {len(captions)}")
+    parts = [extractor.texts(captions[i : i + 256]) for i in range(0, len(captions), 256)]
+    return torch.cat(parts)
 
 
 def _as_many(images: Images, n: int, seed: int) -> Images:
@@ -166,6 +214,12 @@ def _check_enough(asked: Sequence[str], sets: Sequence[_Seen]) -> None:
                 raise ValueError(f"{metric} needs at least {least} pictures in each set; {seen.name} has {len(seen.x)}")
 
 
+def _sizes(real: _Seen, fake: _Seen) -> list[str]:
+    one, two = (" and ".join(sorted(seen.sizes)) for seen in (real, fake))
+    told = f"pictures of {real.name} are {one}, those of {fake.name} {two}: sharpness alone makes them differ"
+    return [] if one == two else [told]
+
+
 def _copies(real: _Seen, fake: _Seen) -> list[str]:
     """Notes on pictures that are in both sets, or twice in the second."""
     if sorted(real.keys) == sorted(fake.keys):
@@ -184,10 +238,11 @@ def _fewer(more: _Seen, fake: _Seen) -> list[str]:
     return [] if n == m else [told]
 
 
-def _bias_note(bias: float, n: int, m: int, dim: int) -> list[str]:
-    told = f"about {bias:.3g} of the Frechet distance comes from the numbers of pictures alone"
+def _bias_note(found: Found, n: int, m: int, dim: int) -> list[str]:
+    told = f"about {found.bias:.3g} of the Frechet distance comes from the numbers of pictures alone"
     if min(n, m) > dim:
-        return [f"{told}; its interval is wider than it need be where the sets are nearly equal"]
+        wide = "; its interval is wider than it need be where the sets are nearly equal" if found.interval else ""
+        return [told + wide]
     return _warned(f"at least {told}: {min(n, m):,} are no more than the features' {dim:,} dimensions")
 
 

@@ -7,7 +7,7 @@ for in their caches, then downloaded; where neither is possible, `ExtractorUnava
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,7 @@ class FeatureExtractor:
         size: height and width that its network sees; None where that is the pictures' own.
         head: from features [B,D] to logits [B,K] of classes, for the Inception Score.
         device: where `features` wants the pictures.
+        texts: from B captions to features [B,D] in the same space, for the CLIP score.
     """
 
     name: str
@@ -55,6 +56,7 @@ class FeatureExtractor:
     size: int | None = None
     head: Callable[[Tensor], Tensor] | None = None
     device: torch.device | str = "cpu"
+    texts: Callable[[Sequence[str]], Tensor] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.features(x)
@@ -144,16 +146,22 @@ def _open_clip(name: str, device: torch.device) -> FeatureExtractor:
         model_name, pretrained=str(path), force_quick_gelu=known.get("quick_gelu", False), force_preprocess_cfg=seen,
         device=device,
     ).eval().requires_grad_(False)  # fmt: skip
-    return clip_extractor(name, model, device)
+    return clip_extractor(name, model, lambda texts: open_clip.get_tokenizer(model_name)(list(texts)), device)
 
 
-def clip_extractor(name: str, model: torch.nn.Module, device: torch.device | str = "cpu") -> FeatureExtractor:
-    """The image tower of an open_clip model, with the preprocessing that the model itself names.
+def clip_extractor(
+    name: str,
+    model: torch.nn.Module,
+    tokenizer: Callable[[Sequence[str]], Tensor],
+    device: torch.device | str = "cpu",
+) -> FeatureExtractor:
+    """The towers of an open_clip model, with the preprocessing that the model itself names.
 
     Args:
         name: what results call it.
         model: made by `open_clip.create_model`, in eval mode.
-        device: where it is.
+        tokenizer: from B captions to tokens [B,L].
+        device: where the model is.
     """
     config = model.visual.preprocess_cfg
     size = config["size"] if isinstance(config["size"], int) else config["size"][0]
@@ -170,7 +178,9 @@ def clip_extractor(name: str, model: torch.nn.Module, device: torch.device | str
         f"grey repeated to RGB, rounded to 8 bits, {size}x{size} ({mode}, antialiased), "
         f"mean {_rounded(config['mean'])}, std {_rounded(config['std'])}"
     )
-    return FeatureExtractor(name, told, encode, 3, size, None, device)
+    return FeatureExtractor(
+        name, told, encode, 3, size, None, device, lambda texts: model.encode_text(tokenizer(texts).to(device))
+    )
 
 
 def _rounded(values: tuple[float, ...]) -> str:

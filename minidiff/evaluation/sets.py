@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,12 +27,14 @@ class Pictures:
         name: what reports call the set.
         source: the whole set: a tensor [N,C,H,W] in [-1,1], or a dataset of dicts with `"x"` [C,H,W].
         items: which of them, [n] int64, ascending.
+        captions: of those, if they have any.
         notes: what was done to get them.
     """
 
     name: str
     source: Tensor | data.Dataset
     items: Tensor
+    captions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -58,7 +61,9 @@ class Pictures:
         if n >= len(self):
             return self
         note = f"{self.name}: {n:,} of its {len(self):,} pictures, drawn with seed {seed}"
-        return replace(self, items=self.items[draw(len(self), n, seed)], notes=(*self.notes, note))
+        kept = draw(len(self), n, seed)
+        captions = tuple(self.captions[i] for i in kept) if self.captions else ()
+        return replace(self, items=self.items[kept], captions=captions, notes=(*self.notes, note))
 
 
 def draw(n: int, m: int, seed: int) -> Tensor:
@@ -79,6 +84,7 @@ def open_set(
     fallback: int | None = None,
     limit: int | None = None,
     seed: int = 0,
+    captions: bool = False,
 ) -> Pictures:
     """Opens a named set or a folder.
 
@@ -90,6 +96,7 @@ def open_set(
         fallback: size for folders of pictures of several sizes.
         limit: at most so many pictures, drawn without replacement.
         seed: of that draw.
+        captions: look for a folder's captions, as `data.folder` does.
 
     Raises:
         ValueError: an argument is wrong, or the folder holds no pictures.
@@ -105,10 +112,23 @@ def open_set(
     path = Path(spec).expanduser()
     if not path.is_dir():
         raise FileNotFoundError(f"a set must be a folder or one of {', '.join(SETS)}; got {str(spec)!r}")
-    found = data.folder(path, size or 32, channels=channels or 3)
-    some = Pictures(str(spec), found, torch.arange(len(found))).drawn(limit or len(found), seed)
+    found, unread = _opened(path, channels or 3, captions)
+    some = Pictures(str(spec), found, torch.arange(len(found)), found.captions, unread)
+    some = some.drawn(limit or len(found), seed)
     size, notes = _reading(some.name, [found.files[i] for i in some.items], size, fallback, channels or 3)
     return replace(some, source=replace(found, size=size), notes=some.notes + notes)
+
+
+def _opened(path: Path, channels: int, captions: bool) -> tuple[data.Folder, tuple[str, ...]]:
+    """A folder, and what `data.folder` warned of: it must not be lost to the report's readers."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        # Equal files are no fault of the folder here: a generator may well draw one picture twice.
+        found = data.folder(path, channels=channels, captions="auto" if captions else None, allow_duplicates=True)
+    told = tuple(str(warning.message) for warning in caught if str(path) in str(warning.message))
+    for message in told:
+        warnings.warn(message, stacklevel=3)
+    return found, told
 
 
 def _reading(

@@ -50,6 +50,12 @@ METRICS = {
         "class score", "Inception Score", (INCEPTION, 2048), "higher",
         f"how sure and how varied the classes of B are; Inception Score in those of {INCEPTION}", 1,
     ),
+    "clip_score": Metric(
+        "CLIP score", "CLIP score", None, "higher", "how well B's pictures fit their captions: 2.5 max(cos, 0)", 0, 2.5
+    ),
+    "clip_score_100": Metric(
+        "CLIP score x 100", "CLIP score x 100", None, "higher", "the same as 100 times the mean cosine", 0, 100
+    ),
 }  # fmt: skip
 
 
@@ -60,7 +66,7 @@ class Result:
     Attributes:
         metric: one of `METRICS`.
         value: the number.
-        n: pictures in each set that it compares.
+        n: pictures in each set that it looks at: (A, B), or (B,).
         dim: of the features.
         extractor: name of what computed the features.
         preprocessing: what was done to the pictures before.
@@ -169,6 +175,7 @@ class Report:
     Attributes:
         results: of each metric, in order.
         sets: names of the sets: the reference, and what is judged.
+        n: pictures in each.
         floor: name of the set of real pictures that stood in for the second; empty if there was none.
         notes: what a reader must know.
         seed: of the random subsets.
@@ -177,6 +184,7 @@ class Report:
 
     results: tuple[Result, ...]
     sets: tuple[str, str]
+    n: tuple[int, int]
     floor: str = ""
     notes: tuple[str, ...] = ()
     seed: int = 0
@@ -200,7 +208,7 @@ class Report:
     def about(self) -> list[tuple[str, str]]:
         """(what, text) lines that stand above the table."""
         first = self.results[0]
-        lines = [("A", f"{self.sets[0]}, {first.n[0]:,} pictures"), ("B", f"{self.sets[1]}, {first.n[-1]:,} pictures")]
+        lines = [(which, f"{name}, {n:,} pictures") for which, name, n in zip("AB", self.sets, self.n)]
         lines += [("real pictures", f"{self.floor} in place of B")] if self.floor else []
         lines += [("features", f"{first.extractor}, D = {first.dim:,}"), ("preprocessing", first.preprocessing)]
         return lines

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,11 @@ import torch
 
 from minidiff import data, pretrained
 from minidiff.evaluation import FeatureExtractor, Pictures, chosen, evaluate, load_extractor, metric_names, open_set
+from minidiff.metrics.clip_score import clip_score
 from minidiff.metrics.features import features, moments
 from minidiff.metrics.frechet import frechet_bias, frechet_distance, frechet_from_features
 from minidiff.metrics.inception_score import inception_score
-from minidiff.metrics.intervals import half_samples
+from minidiff.metrics.intervals import bootstrap, half_samples
 from minidiff.metrics.kernels import cmmd, mmd2
 from minidiff.metrics.neighbours import density_coverage, precision_recall
 from minidiff.metrics.report import METRICS, Report
@@ -27,7 +29,10 @@ needs_mnist = pytest.mark.skipif(
 D = 6
 WEIGHT = torch.randn(3 * 4 * 4, D, generator=torch.Generator().manual_seed(5))
 HEAD = torch.randn(D, 4, generator=torch.Generator().manual_seed(6))
+TEXTS = torch.randn(44, D, generator=torch.Generator().manual_seed(7))
+CAPTIONS = tuple(f"picture {i}" for i in range(44))
 TINY = FeatureExtractor("tiny", "none", lambda x: x.flatten(1) @ WEIGHT, head=lambda f: f @ HEAD)
+ALL = [name for name in METRICS if not name.startswith("clip_score")]
 A, B, C = noise(60, 3, 4, 4, seed=1), noise(44, 3, 4, 4, seed=2) * 0.8, noise(52, 3, 4, 4, seed=3)
 FA, FB, FC = (x.flatten(1) @ WEIGHT for x in (A, B, C))
 
@@ -55,14 +60,15 @@ def values(report):
 
 
 def test_every_number_is_the_pure_functions():
-    report = evaluate(A, B, TINY, list(METRICS), floor=C, names=("real", "made", "more"), seed=3)
+    report = evaluate(A, B, TINY, ALL, floor=C, names=("real", "made", "more"), seed=3)
     assert values(report) == pytest.approx(pure(FA, FB, 3), rel=1e-9)
     stand_in = FC[torch.randperm(52, generator=torch.Generator().manual_seed(3))[:44].sort().values]
     assert {r.metric: r.floor for r in report.results} == pytest.approx(pure(FA, stand_in, 3), rel=1e-6)
     assert (report.sets, report.floor, report.seed) == (("real", "made"), "more", 3)
     bias = frechet_bias(moments(FA).cov, 60, 44)
     for r in report.results:
-        assert (r.n, r.dim, r.extractor, r.preprocessing, r.level) == ((60, 44), D, "tiny", "none", 0.95)
+        assert r.n == ((44,) if r.metric == "inception_score" else (60, 44))
+        assert (r.dim, r.extractor, r.preprocessing, r.level) == (D, "tiny", "none", 0.95)
         assert r.bias == (pytest.approx(bias) if r.metric == "frechet_distance" else None)
         assert r.interval[0] <= r.value <= r.interval[1] and "20 random halves" in r.method
     assert report["precision"].settings == "k = 3" and report["coverage"].settings == "k = 5"
@@ -70,7 +76,7 @@ def test_every_number_is_the_pure_functions():
 
 
 def test_intervals_are_those_of_half_samples():
-    report = evaluate(A, B, TINY, list(METRICS), seed=7, halves=5, level=0.8)
+    report = evaluate(A, B, TINY, ALL, seed=7, halves=5, level=0.8)
 
     def expected(metric, *sets):
         return half_samples(metric, *sets, n=5, seed=7, level=0.8)
@@ -98,7 +104,7 @@ def test_no_intervals_where_none_are_wanted_or_halves_are_too_small():
 
 
 def test_values_lie_in_their_ranges():
-    report = evaluate(A, A.flip(0) * 0.99, TINY, list(METRICS), seed=1)
+    report = evaluate(A, A.flip(0) * 0.99, TINY, ALL, seed=1)
     for r in report.results:
         known = METRICS[r.metric]
         assert known.low <= r.interval[0] <= r.value <= r.interval[1] <= known.high
@@ -108,7 +114,7 @@ def test_values_lie_in_their_ranges():
 def test_tensors_iterables_and_sets_are_all_the_same():
     expected = values(evaluate(A, B, TINY, halves=0))
     assert values(evaluate(iter(A.split(7)), B.split(13), TINY, halves=0)) == pytest.approx(expected)
-    a, b = Pictures("a", A, torch.arange(60), ("note a",)), Pictures("b", B, torch.arange(44))
+    a, b = Pictures("a", A, torch.arange(60), notes=("note a",)), Pictures("b", B, torch.arange(44))
     report = evaluate(a, b, TINY, halves=0)
     assert values(report) == pytest.approx(expected) and report.sets == ("a", "b") and report.notes[0] == "note a"
 
@@ -150,7 +156,9 @@ def test_no_more_pictures_than_dimensions_is_warned_of():
         "than the features' 6 dimensions",
     )
     enough = evaluate(A, B[:7], TINY, ["frechet_distance"])
-    assert len(enough.notes) == 1 and enough.notes[0].startswith("about ")
+    assert len(enough.notes) == 1 and enough.notes[0].endswith("wider than it need be where the sets are nearly equal")
+    [note] = evaluate(A, B[:7], TINY, ["frechet_distance"], halves=0).notes
+    assert note.endswith("comes from the numbers of pictures alone")
     assert evaluate(A, B[:6], TINY, ["recall"]).notes == ()
 
 
@@ -173,6 +181,12 @@ def test_fewer_pictures_for_the_floor_are_noted():
     assert report["recall"].floor == precision_recall(FA, FC[:20]).recall
     with pytest.raises(ValueError, match="recall needs at least 4 pictures in each set; C has 3"):
         evaluate(A, B, TINY, ["recall"], floor=C[:3])
+
+
+def test_other_sizes_are_noted():
+    means = FeatureExtractor("means", "none", lambda x: x.mean(dim=(2, 3)))
+    [note] = evaluate(noise(9, 3, 4, 5), noise(9, 3, 7, 6, seed=1), means, ["recall"]).notes
+    assert note == "pictures of A are 5x4, those of B 6x7: sharpness alone makes them differ"
 
 
 def test_what_an_extractor_cannot_read():
@@ -207,6 +221,31 @@ def test_a_folder_and_a_named_set(tmp_path):
     assert report["frechet_distance"].value == pytest.approx(frechet_from_features(real, fake), rel=0.01)  # 8 bits
     assert report["recall"].value == pytest.approx(precision_recall(real, fake).recall, abs=0.02)
     assert report.sets == ("digits:test", str(tmp_path))
+
+
+def test_the_clip_score_of_captions():
+    reads = replace(TINY, texts=lambda captions: torch.stack([TEXTS[int(c.split()[1])] for c in captions]))
+    report = evaluate(A, B, reads, captions=CAPTIONS, floor=C, halves=4, seed=2)
+    found = clip_score(FB, TEXTS)
+    score, percent = report["clip_score"], report["clip_score_100"]
+    assert score.value == pytest.approx(found.score) and percent.value == pytest.approx(found.percent)
+    assert (score.settings, percent.settings) == ("2.5 max(cos, 0)", "100 cos") and score.floor is None
+    expected = bootstrap(lambda cos: 2.5 * cos.clamp_min(0).mean().item(), found.cosines, n=1000, seed=2)
+    assert score.interval == pytest.approx(tuple(expected)) and score.method == "bootstrap, 1,000 draws"
+    assert percent.interval[0] <= percent.value <= percent.interval[1]
+    assert evaluate(A, B, reads, ["clip_score"], captions=CAPTIONS, halves=0)["clip_score"].interval is None
+    b = Pictures("b", B, torch.arange(44), CAPTIONS).drawn(30, seed=1)
+    assert evaluate(A, b, reads, ["clip_score"])["clip_score"].value == pytest.approx(
+        clip_score(FB[b.items], TEXTS[b.items]).score
+    )
+    with pytest.raises(KeyError):
+        evaluate(A, B, reads, halves=0)["clip_score"]
+    with pytest.raises(ValueError, match="clip_score needs captions of the pictures that are judged; they have none"):
+        evaluate(A, B, reads, ["clip_score"])
+    with pytest.raises(ValueError, match="captions must be one for each of the 44 pictures; got 43"):
+        evaluate(A, B, reads, ["clip_score_100"], captions=CAPTIONS[1:])
+    with pytest.raises(ValueError, match="clip_score needs an extractor that reads texts; tiny does not"):
+        evaluate(A, B, TINY, ["clip_score"], captions=CAPTIONS)
 
 
 @needs_mnist

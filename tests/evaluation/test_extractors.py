@@ -23,7 +23,7 @@ HUB = "minidiff-tests/tiny"
 CLIP = {
     "embed_dim": 24,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 7, "vocab_size": 50, "width": 16, "heads": 2, "layers": 1},
+    "text_cfg": {"context_length": 7, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
 
 
@@ -142,6 +142,10 @@ def test_open_clip_from_its_cache(hub, offline):
         expected = reference.encode_image(((x + 1) / 2 - mean) / std)
     torch.testing.assert_close(found(x), expected)
     assert found(x).shape == (5, 24) and found.head is None
+    with torch.no_grad():
+        texts = found.texts(["a red circle"])
+        torch.testing.assert_close(texts, reference.encode_text(open_clip.get_tokenizer("tiny-test")(["a red circle"])))
+    assert texts.shape == (1, 24)
     assert torch.equal(found(x[:, :1]), found(x[:, :1].repeat(1, 3, 1, 1)))
 
 
@@ -164,7 +168,7 @@ def test_open_clip_preprocessing_is_the_models_own(interpolation, side):
     pixels = torch.randint(0, 256, (side, side, 3), dtype=torch.uint8)
     expected = own(Image.fromarray(pixels.numpy())).flatten()
     x = pixels.permute(2, 0, 1)[None].float() / 127.5 - 1
-    found = extractors.clip_extractor("seen", model)(x)[0]
+    found = extractors.clip_extractor("seen", model, None)(x)[0]
     assert (found - expected).abs().max() < 1.01 / 255 / min(config.std)  # one step of 8 bits
     assert expected.std() > 0.3
 

@@ -113,6 +113,25 @@ def test_a_folder_of_pictures_is_never_whole_in_memory(tmp_path):
     assert 100 < most <= 600
 
 
+def test_captions_are_read_where_they_are_asked_for(tmp_path):
+    write(tmp_path, noise(5, 3, 6, 6))
+    for i in range(5):
+        (tmp_path / f"{i:04d}.txt").write_text(f"picture {i}", "utf-8")
+    assert open_set(tmp_path).captions == ()
+    assert open_set(tmp_path, captions=True).captions == tuple(f"picture {i}" for i in range(5))
+    some = open_set(tmp_path, captions=True, limit=3, seed=4)
+    assert some.captions == tuple(f"picture {i}" for i in some.items)
+    (tmp_path / "0002.txt").unlink()
+    assert len(open_set(tmp_path)) == 5
+    with pytest.raises(ValueError, match="0002.png"):
+        open_set(tmp_path, captions=True)
+
+
+def test_equal_files_are_no_error(tmp_path):
+    x = noise(1, 3, 6, 6)
+    assert len(open_set(write(tmp_path, torch.cat([x, x])))) == 2
+
+
 @pytest.mark.parametrize(
     ("spec", "options", "error", "message"),
     [

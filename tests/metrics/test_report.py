@@ -13,7 +13,9 @@ PLAIN = Result(
     "200 subsets", 0.75, 0.6,
 )  # fmt: skip
 SHORT = Result("recall", 0.5, (300, 200), 128, "mnist-classifier", "grey, 32x32", "k = 3")
-REPORT = Report((PLAIN, SHORT), ("mnist:test", "a <b> folder"), "mnist:train", ("one & two",), 7, "minidiff 0.1.0")
+REPORT = Report(
+    (PLAIN, SHORT), ("mnist:test", "a <b> folder"), (300, 200), "mnist:train", ("one & two",), 7, "minidiff 0.1.0"
+)
 
 JSON = REPORT.to_json()
 
@@ -125,7 +127,7 @@ def test_json_there_and_back():
     text = REPORT.to_json()
     assert Report.from_json(text) == REPORT
     found = json.loads(text)
-    assert sorted(found) == ["floor", "format", "made_with", "notes", "results", "seed", "sets"]
+    assert sorted(found) == ["floor", "format", "made_with", "n", "notes", "results", "seed", "sets"]
     assert sorted(found["results"][0]) == sorted(
         ["metric", "label", "better", "value", "interval", "level", "method", "n", "dim", "extractor", "preprocessing",
          "settings", "floor", "bias"]
