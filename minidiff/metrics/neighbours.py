@@ -50,10 +50,9 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> PrecisionRecall:
     >>> precision_recall(real, torch.tensor([[1.5], [1.6], [9.0]]), k=1)
     PrecisionRecall(precision=0.6666666666666666, recall=0.5)
     """
-    real, fake, frame = _pair(real, fake, k, both=True)
-    table = _Squares(real, fake, *frame)
-    real_radii, fake_radii = _radii(_Squares(real, real, *frame), k), _radii(_Squares(fake, fake, *frame), k)
-    fake_inside = torch.zeros(len(fake), dtype=torch.bool, device=fake.device)
+    real, fake = _pair(real, fake, k, both=True)
+    table, real_radii, fake_radii = _Squares(real, fake), _radii(real, k), _radii(fake, k)  # [N], [M]
+    fake_inside = torch.zeros(len(fake.x), dtype=torch.bool, device=fake.x.device)
     real_inside = []
     for rows in table.parts():
         rough = table.rough(rows)  # [n, M]
@@ -80,52 +79,57 @@ def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> DensityCoverage:
     >>> density_coverage(real, torch.tensor([[1.5], [1.6], [9.0]]), k=1)
     DensityCoverage(density=1.3333333333333333, coverage=0.5)
     """
-    real, fake, frame = _pair(real, fake, k, both=False)
-    table, radii = _Squares(real, fake, *frame), _radii(_Squares(real, real, *frame), k)
-    hits, covered = 0, []
+    real, fake = _pair(real, fake, k, both=False)
+    table, radii, hits, covered = _Squares(real, fake), _radii(real, k), 0, []
     for rows in table.parts():
         inside = table.at_most(radii[rows, None], table.rough(rows), rows)
         hits += int(inside.sum())
         covered.append(inside.any(dim=1))
-    return DensityCoverage(hits / (k * len(fake)), _share(torch.cat(covered)))
+    return DensityCoverage(hits / (k * len(fake.x)), _share(torch.cat(covered)))
+
+
+class _Set:
+    """Features [N,D] in float64, and about `centre` [D] in units of `size`, so that none is longer than 1."""
+
+    def __init__(self, x: Tensor, centre: Tensor, size: float):
+        self.x, self.centre, self.size, self.copies = x, centre, size, {}
+
+    def scaled(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The features in those units [N,D], and their squared lengths [N]."""
+        if dtype not in self.copies:
+            x = (self.x - self.centre) / self.size
+            self.copies[dtype] = x.to(dtype), x.square().sum(dim=1).to(dtype)
+        return self.copies[dtype]
 
 
 class _Squares:
-    """Squared distances between two sets [N,D] and [M,D] in float64: rough ones with a bounded error, and exact ones.
+    """Squared distances between two sets in units of `size`^2: rough ones with a bounded error, and exact ones."""
 
-    All are in units of `size`, the square of it; no feature is further than that from `centre` [D].
-    """
-
-    def __init__(self, a: Tensor, b: Tensor, centre: Tensor, size: float):
-        self.a, self.b, self.centre, self.size = a, b, centre, size
+    def __init__(self, a: _Set, b: _Set):
+        self.a, self.b = a, b
         # Where a user lets products of float32 be rounded more coarsely (TF32), the bound below does not hold.
         self.first = torch.float32 if torch.get_float32_matmul_precision() == "highest" else torch.float64
-        self.copies = {}
 
     def parts(self) -> list[slice]:
         """Rows of the first set whose distances fit in memory at once."""
-        step = max(1, CHUNK // len(self.b))
-        return [slice(start, min(start + step, len(self.a))) for start in range(0, len(self.a), step)]
+        size, step = len(self.a.x), max(1, CHUNK // len(self.b.x))
+        return [slice(start, min(start + step, size)) for start in range(0, size, step)]
 
     def rough(self, rows: slice | Tensor, columns: slice = slice(None), dtype: torch.dtype | None = None) -> Tensor:
         """Distances of some rows of the first set to some of the second, [n,m], as |a|^2 - 2 a.b + |b|^2."""
-        dtype = dtype or self.first
-        if dtype not in self.copies:
-            both = [self._scaled(x, dtype) for x in ((self.a,) if self.a is self.b else (self.a, self.b))]
-            self.copies[dtype] = both[0], both[-1]
-        (a, a_squares), (b, b_squares) = self.copies[dtype]
+        (a, a_squares), (b, b_squares) = (x.scaled(dtype or self.first) for x in (self.a, self.b))
         return torch.addmm(b_squares[columns], a[rows], b[columns].mT, alpha=-2).add_(a_squares[rows, None])
 
     def error(self, dtype: torch.dtype) -> float:
         """Bound on the error of `rough`: D products, rounded inputs, norms of at most 1 (Higham, 2002, ch. 3)."""
-        return (self.a.shape[1] + 16) * torch.finfo(dtype).eps
+        return (self.a.x.shape[1] + 16) * torch.finfo(dtype).eps
 
     def exact(self, i: Tensor, j: Tensor) -> Tensor:
         """Distances between rows i of the first set and j of the second, both [P,1] or [P,Q], by subtraction."""
-        step = max(1, CHUNK // (self.a.shape[1] * j.shape[1]))
+        step = max(1, CHUNK // (self.a.x.shape[1] * j.shape[1]))
         pairs = zip(i.split(step), j.split(step), strict=True)
-        found = [(self.a[i] - self.b[j]).square_().sum(dim=2) for i, j in pairs]
-        return torch.cat(found).div_(self.size**2)
+        found = [(self.a.x[i] - self.b.x[j]).square_().sum(dim=2) for i, j in pairs]
+        return torch.cat(found).div_(self.a.size**2)
 
     def at_most(self, limits: Tensor, rough: Tensor, rows: slice) -> Tensor:
         """Whether distances are at most the limits (broadcast to [n,M]), as float64 sees it, [n,M] bool."""
@@ -139,16 +143,12 @@ class _Squares:
             inside[i, j] = exact <= limits.expand_as(rough)[i, j] * EDGE
         return inside
 
-    def _scaled(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        x = (x - self.centre) / self.size
-        return x.to(dtype), x.square().sum(dim=1).to(dtype)
 
-
-def _radii(table: _Squares, k: int) -> Tensor:
-    """Squared distance of each feature to its k-th nearest neighbour, itself not counted, of a set with itself, [N]."""
-    size, step = len(table.a), max(1, math.isqrt(CHUNK))
+def _radii(x: _Set, k: int) -> Tensor:
+    """Squared distance of each feature to its k-th nearest neighbour, itself not counted, [N]."""
+    table, size, step = _Squares(x, x), len(x.x), max(1, math.isqrt(CHUNK))
     count = min(k + SPARE, size - 1)
-    best = torch.full((size, count), torch.inf, dtype=table.first, device=table.a.device)
+    best = torch.full((size, count), torch.inf, dtype=table.first, device=x.x.device)
     who = torch.zeros_like(best, dtype=torch.int64)
 
     def offer(rows: slice, rough: Tensor, start: int) -> None:
@@ -182,8 +182,8 @@ def _radii_of(rows: Tensor, table: _Squares, k: int, count: int) -> Tensor:
     return table.exact(rows[:, None], rough.topk(count, dim=1, largest=False).indices).kthvalue(k, dim=1).values
 
 
-def _pair(real: Tensor, fake: Tensor, k: int, both: bool) -> tuple[Tensor, Tensor, tuple[Tensor, float]]:
-    """Both sets in float64, with enough features for `k`, and their (centre [D], size)."""
+def _pair(real: Tensor, fake: Tensor, k: int, both: bool) -> tuple[_Set, _Set]:
+    """Both sets, with enough features for `k`."""
     real, fake = as_pair(real, fake)
     fewest = min(len(real), len(fake)) if both else len(real)
     if not isinstance(k, int) or not 1 <= k < fewest:
@@ -194,7 +194,7 @@ def _pair(real: Tensor, fake: Tensor, k: int, both: bool) -> tuple[Tensor, Tenso
         shift = 2.0 ** min(1000, -round(math.log2(largest)))
         return _pair(real * shift, fake * shift, k, both)
     size = max((x - centre).norm(dim=1).max().item() for x in (real, fake)) or 1.0
-    return real, fake, (centre, size)
+    return _Set(real, centre, size), _Set(fake, centre, size)
 
 
 def _share(inside: Tensor) -> float:

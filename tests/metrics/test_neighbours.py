@@ -96,11 +96,10 @@ def test_float32_never_decides(kind, chunk, monkeypatch):
 def test_the_bound_on_rough_distances_holds():
     for d in (3, 700):
         real, fake = normal(60, d, 1), normal(50, d, 2, 3, 1)
-        real, fake, frame = neighbours._pair(real, fake, 3, both=True)
-        table = neighbours._Squares(real, fake, *frame)
+        table = neighbours._Squares(*neighbours._pair(real, fake, 3, both=True))
         i, j = torch.arange(60)[:, None], torch.arange(50)[None].expand(60, -1)
         exact = table.exact(i, j)
-        torch.testing.assert_close(exact * frame[1] ** 2, torch.cdist(real, fake).square(), rtol=1e-9, atol=0)
+        torch.testing.assert_close(exact * table.a.size**2, torch.cdist(real, fake).square(), rtol=1e-9, atol=0)
         for dtype in (torch.float32, torch.float64):
             worst = (table.rough(slice(0, 60), dtype=dtype) - exact).abs().max().item()
             assert 0.01 * torch.finfo(dtype).eps < worst < table.error(dtype)
