@@ -7,10 +7,11 @@ from .inception_score import InceptionScore, inception_score
 from .intervals import Interval, bootstrap, half_samples
 from .kernels import KernelDistance, cmmd, kernel_distance, mmd2
 from .neighbours import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
+from .report import METRICS, Report, Result, difference
 
 __all__ = [
-    "ClipScore", "DensityCoverage", "Extractor", "InceptionScore", "Interval", "KernelDistance", "MeanCov", "Moments",
-    "PrecisionRecall", "bootstrap", "clip_score", "cmmd", "density_coverage", "features", "frechet_bias",
-    "frechet_distance", "frechet_from_features", "half_samples", "inception_score", "kernel_distance", "mmd2",
-    "moments", "precision_recall",
+    "METRICS", "ClipScore", "DensityCoverage", "Extractor", "InceptionScore", "Interval", "KernelDistance", "MeanCov",
+    "Moments", "PrecisionRecall", "Report", "Result", "bootstrap", "clip_score", "cmmd", "density_coverage",
+    "difference", "features", "frechet_bias", "frechet_distance", "frechet_from_features", "half_samples",
+    "inception_score", "kernel_distance", "mmd2", "moments", "precision_recall",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import torch
 
 from minidiff import data, pretrained
 from minidiff.evaluation import FeatureExtractor, Pictures, chosen, evaluate, load_extractor, metric_names, open_set
+from minidiff.evaluation.sets import draw
 from minidiff.metrics.clip_score import clip_score
 from minidiff.metrics.features import features, moments
 from minidiff.metrics.frechet import frechet_bias, frechet_distance, frechet_from_features
@@ -62,7 +63,7 @@ def values(report):
 def test_every_number_is_the_pure_functions():
     report = evaluate(A, B, TINY, ALL, floor=C, names=("real", "made", "more"), seed=3)
     assert values(report) == pytest.approx(pure(FA, FB, 3), rel=1e-9)
-    stand_in = FC[torch.randperm(52, generator=torch.Generator().manual_seed(3))[:44].sort().values]
+    stand_in = FC[draw(52, 44, seed=3)]
     assert {r.metric: r.floor for r in report.results} == pytest.approx(pure(FA, stand_in, 3), rel=1e-6)
     assert (report.sets, report.floor, report.seed) == (("real", "made"), "more", 3)
     bias = frechet_bias(moments(FA).cov, 60, 44)
@@ -187,6 +188,13 @@ def test_other_sizes_are_noted():
     means = FeatureExtractor("means", "none", lambda x: x.mean(dim=(2, 3)))
     [note] = evaluate(noise(9, 3, 4, 5), noise(9, 3, 7, 6, seed=1), means, ["recall"]).notes
     assert note == "pictures of A are 5x4, those of B 6x7: sharpness alone makes them differ"
+
+
+def test_a_set_for_the_floor_is_drawn_from_before_it_is_read():
+    c = Pictures("c", C, torch.arange(52), notes=("note c",))
+    report = evaluate(Pictures("a", A, torch.arange(60), notes=("note c",)), B, TINY, ["recall"], floor=c, seed=3)
+    assert report["recall"].floor == precision_recall(FA, FC[draw(52, 44, 3)]).recall
+    assert report.notes == ("note c", "c: 44 of its 52 pictures, drawn with seed 3") and report.floor == "c"
 
 
 def test_what_an_extractor_cannot_read():
