@@ -159,7 +159,7 @@ def _trace_of_root(cov1: Tensor, cov2: Tensor) -> Tensor:
         # An eigenvalue is right to about EPS times the two norms, and its root to half that over the root: small
         # eigenvalues lose their digits here. Where that could show, the slower way below keeps them.
         noise = EPS * (cov1.norm() / trace1) * (cov2.norm() / trace2)
-        if eigenvalues[0] > 0 and noise * roots.reciprocal().sum() < 1e-9:
+        if noise * roots.reciprocal().sum() < 1e-9:
             return scale * roots.sum()
     # cov1 = A A^T and cov2 = B B^T: the singular values of A^T B are those roots, and no square root enlarges an error.
     a, b = _factor("cov1", cov1 / trace1), _factor("cov2", cov2 / trace2)

@@ -102,7 +102,7 @@ def cmmd(real: Tensor, fake: Tensor) -> float:
 
     def mean(a: Tensor, b: Tensor) -> float:
         # |a - b|^2 = 2 - 2 a.b; the kernel less 1, because all of its values are near 1 and their difference is wanted.
-        return _mean(a, b, lambda dot: torch.expm1((dot - 1).clamp_max(0) / SIGMA**2))
+        return _mean(a, b, lambda dot: torch.expm1((dot - 1) / SIGMA**2))
 
     return max(0.0, SCALE * (mean(real, real) + mean(fake, fake) - 2 * mean(real, fake)))
 

@@ -73,9 +73,12 @@ def test_sorted_classes_are_shuffled():
 def test_extreme_and_low_precision_scores():
     assert inception_score(1e4 * torch.eye(3).repeat(4, 1), logits=True, splits=1).mean == pytest.approx(3, rel=1e-12)
     p = logits(40, 11).softmax(dim=1)
+    off = p * torch.linspace(0.995, 1.005, 40, dtype=f64)[:, None]  # such sums come from low precision
+    there = inception_score(p, logits=False, splits=2)
+    assert inception_score(off, logits=False, splits=2) == pytest.approx(there, rel=1e-10)
     for dtype, tolerance in ((torch.float16, 2e-3), (torch.bfloat16, 2e-2), (torch.float32, 1e-6)):
         found = inception_score(p.to(dtype), logits=False, splits=2).mean
-        assert found == pytest.approx(inception_score(p, logits=False, splits=2).mean, rel=tolerance)
+        assert found == pytest.approx(there.mean, rel=tolerance)
 
 
 def test_the_seed_shuffles():
