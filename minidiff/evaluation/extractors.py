@@ -66,7 +66,7 @@ def names() -> dict[str, str]:
     """The names that `load` knows, each with one line about it."""
     return {
         **{name: line for name, (_, line) in BUNDLED.items()},
-        INCEPTION: "the original FID's network, 2,048 features; needs the extra [fid], downloads 91 MB once",
+        INCEPTION: "the original FID's network, 2,048 features; needs torch-fidelity, downloads 91 MB once",
         f"{OPEN_CLIP}MODEL/TAG": f"a CLIP's image tower, such as {OPEN_CLIP}ViT-B-32/openai; downloads it once",
     }
 
@@ -229,7 +229,8 @@ def _download_clip(name: str, known: dict, online: bool) -> Path:
 def _inception(device: torch.device) -> FeatureExtractor:
     if importlib.util.find_spec("torch_fidelity") is None:
         raise ExtractorUnavailable(
-            f"{INCEPTION} needs the package torch-fidelity, which is not installed: pip install 'minidiff[fid]'"
+            f"{INCEPTION} needs the package torch-fidelity, which is not installed: pip install torch-fidelity, or "
+            "this project with its extra [fid]"
         )
     path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
     if not path.is_file():

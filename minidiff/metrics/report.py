@@ -130,7 +130,7 @@ class Result:
 
     def real(self) -> str:
         """What real pictures score; empty where it is not known."""
-        return "" if self.floor is None else _fixed(self.floor, abs(self.floor) / 10)
+        return "" if self.floor is None else self.show(self.floor)
 
     def __str__(self) -> str:
         beside = [f"{self.level * 100:g} % interval {self.span()}"] if self.interval else []
@@ -152,6 +152,10 @@ def difference(a: Result, b: Result) -> float:
 
     Raises:
         ValueError: they lie on different scales: another metric, other settings, another extractor or preprocessing.
+
+    >>> a, b = (Result("recall", value, (500, 400), 128, "digits", "none", "k = 3") for value in (0.75, 0.5))
+    >>> difference(a, b), b < a
+    (0.25, True)
     """
     if not isinstance(b, Result):
         raise ValueError(f"a result can only be compared with a result; got {type(b).__name__}")

@@ -22,7 +22,7 @@ JSON = REPORT.to_json()
 
 def test_a_result_says_everything_it_depends_on():
     assert str(PLAIN) == (
-        "Frechet distance in mnist-classifier features: 12.3 (95 % interval 11.0 to 14.1, real pictures score 0.750), "
+        "Frechet distance in mnist-classifier features: 12.3 (95 % interval 11.0 to 14.1, real pictures score 0.8), "
         "N = 300 and 200, D = 128, preprocessing: grey, 32x32"
     )
     assert str(SHORT) == "recall in mnist-classifier features: 0.5000, N = 300 and 200, D = 128, k = 3, " + (
@@ -154,7 +154,7 @@ def test_table():
     assert lines[4].split() == ["preprocessing", "grey,", "32x32"]
     head, first, second = lines[6:9]
     assert head.split() == ["value", "95", "%", "interval", "real", "pictures", "better", "settings"]
-    assert first.split() == ["Frechet", "distance", "12.3", "11.0", "to", "14.1", "0.750", "lower"]
+    assert first.split() == ["Frechet", "distance", "12.3", "11.0", "to", "14.1", "0.8", "lower"]
     assert second.split() == ["recall", "0.5000", "higher", "k", "=", "3"]
     assert head.index("value") + len("value") == first.index("12.3") + len("12.3") == second.index("0.5000") + 6
     assert head.index("better") == first.index("lower") == second.index("higher")
