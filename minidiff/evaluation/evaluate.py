@@ -153,7 +153,7 @@ def _seen(extractor: FeatureExtractor, images: Images, name: str, progress: bool
         images = Pictures(name, images, torch.arange(len(images)))
     known = isinstance(images, Pictures)
     name, keys, sizes = images.name if known else name, [], set()
-    batches = _watched(images.batches() if known else images, keys, sizes, extractor.device)
+    batches = _watched(images.batches(extractor.size) if known else images, keys, sizes, extractor.device)
     if progress:
         batches = _shown(batches, len(images) if known else None, name)
     try:
@@ -247,5 +247,5 @@ def _bias_note(found: Found, n: int, m: int, dim: int) -> list[str]:
 
 
 def _warned(note: str) -> list[str]:
-    warnings.warn(note, stacklevel=4)
+    warnings.warn(note, stacklevel=5)
     return [note]

@@ -40,14 +40,16 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.items)
 
-    def batches(self, workers: int | None = None) -> Iterator[Tensor]:
+    def batches(self, side: int | None = None, workers: int | None = None) -> Iterator[Tensor]:
         """Yields [B,C,H,W] in [-1,1], as many at once as fit in 32 MB.
 
         Args:
+            side: height and width that a network will bring them to, if larger: that is what has to fit.
             workers: processes that read files; None: two where there are many.
         """
         first = self.source[0] if isinstance(self.source, Tensor) else self.source[int(self.items[0])]["x"]
-        size = max(1, min(256, len(self), PIXELS // first.numel()))
+        numbers = max(first.numel(), len(first) * (side or 0) ** 2)
+        size = max(1, min(256, len(self), PIXELS // numbers))
         if isinstance(self.source, Tensor):
             yield from (self.source[part.to(self.source.device)] for part in self.items.split(size))
             return

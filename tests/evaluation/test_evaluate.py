@@ -170,8 +170,9 @@ def test_the_same_pictures_and_copies_are_warned_of():
     with pytest.warns(UserWarning, match="3 of 47 pictures of B are also in A"):
         report = evaluate(A, torch.cat([B, A[10:13]]), TINY, ["recall"])
     assert report.notes == ("3 of 47 pictures of B are also in A",)
-    with pytest.warns(UserWarning, match="4 of 48 pictures of B are copies of others in it"):
+    with pytest.warns(UserWarning, match="4 of 48 pictures of B are copies of others in it") as told:
         evaluate(A, torch.cat([B[:1], B, B[5:8]]), TINY, ["recall"])
+    assert told[0].filename == __file__  # the warning names the caller's line
     with pytest.warns(UserWarning, match="44 of 44 pictures of C are also in A"):
         evaluate(A, B, TINY, ["recall"], floor=A.flip(0))
 

@@ -86,6 +86,8 @@ def test_batches_are_bounded_and_worker_processes_change_nothing(tmp_path, monke
     assert torch.allclose(torch.cat(list(found.batches(workers=1))), x)
     memory = Pictures("x", x, torch.arange(7))
     assert [len(batch) for batch in memory.batches()] == [3, 3, 1] and torch.equal(whole(memory), x)
+    assert [len(batch) for batch in memory.batches(side=7)] == [2, 2, 2, 1]
+    assert [len(batch) for batch in memory.batches(side=5)] == [3, 3, 1]
     monkeypatch.setattr(sets, "PIXELS", 1)
     assert [len(batch) for batch in found.batches()] == [1] * 7
 
