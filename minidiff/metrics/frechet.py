@@ -88,13 +88,14 @@ def frechet_bias(cov: Tensor, n: int, m: int) -> float:
 
         E tr (S1 S2)^(1/2) = 2D/pi int_0^p ((1 - c1 w) (1 - c2 w) / v(w))^(1/2) dw,    p = min(1, 1/c1, 1/c2),
 
-    where v(w) solves w = mean_i v l_i^2 / (1 + v l_i^2) over the eigenvalues l_i of cov. Real samples add a term of
-    order 1/D, tr(cov) / 4 (1/(n-1) + 1/(m-1)), exact for large n; it stops growing at n = D. Simulations agree within
-    2 % for n and m of at least D + 1 and D of at least 4, and within 10 % for fewer.
+    where v(w) solves w = mean_i v l_i^2 / (1 + v l_i^2) over the eigenvalues l_i of cov. Real numbers, unlike complex
+    ones, add a term of order 1/D: tr(cov) / 4 (1/(n-1) + 1/(m-1)), exact for large n; it stops growing where n falls to
+    the effective dimension tr(cov)^2 / tr(cov^2). In simulations with equal, spread and spiked eigenvalues the result
+    lies within 2 % for n and m of at least 2 D, and within 6 % down to n = m = 3.
 
     Args:
-        cov: [D,D], of the distribution. A sample's covariance stands in for it; with n <= D that loses the directions
-            that the sample has not seen, and the value is too low.
+        cov: [D,D], of the distribution. A sample's covariance may stand in for it; if that sample has no more features
+            than dimensions, the result is too low, by about half where the eigenvalues are equal.
         n: features in one sample, at least 2. m: in the other.
 
     Raises:
@@ -112,28 +113,38 @@ def frechet_bias(cov: Tensor, n: int, m: int) -> float:
         return 0.0
     top = eigenvalues[-1].item()
     eigenvalues = eigenvalues / top
-    trace, dims = eigenvalues.sum().item(), len(eigenvalues)
-    share = [min(1 / (size - 1), 1 / dims) / 4 for size in (n, m)]
-    covariances = 2 * (trace - _free_root(eigenvalues, n - 1, m - 1)) + trace * sum(share)
+    trace = eigenvalues.sum().item()
+    real = [trace / 4 * min(1 / (size - 1), eigenvalues.square().sum().item() / trace**2) for size in (n, m)]
+    covariances = 2 * _shortfall(eigenvalues, n - 1, m - 1) + sum(real)
     return top * (trace * (1 / n + 1 / m) + covariances)
 
 
-def _free_root(eigenvalues: Tensor, n: int, m: int) -> float:
-    """The integral of `frechet_bias` by the double-exponential rule (Takahasi & Mori, 1974)."""
-    dims = len(eigenvalues)
+def _shortfall(eigenvalues: Tensor, n: int, m: int) -> float:
+    """tr cov - E tr (S1 S2)^(1/2) by the integral of `frechet_bias`, for eigenvalues of at most 1.
+
+    With g for the root of (1 - c1 w) (1 - c2 w), or 0 beyond p, it is 2D/pi int (1 - g) v^(-1/2) dw: nothing cancels
+    where n is large. In y = log v each eigenvalue is a step of width 1; y = end - x^2 smooths g's root at w = p.
+    """
+    dims, logs = len(eigenvalues), 2 * eigenvalues.log()
     c1, c2 = dims / n, dims / m
-    p = min(1.0, 1 / c1, 1 / c2)
-    t = torch.linspace(-3.2, 3.2, 129, dtype=torch.float64)
-    s = torch.pi * t.sinh()
-    w, weight = p * s.sigmoid(), p * s.sigmoid() * (-s).sigmoid() * torch.pi * t.cosh() * (t[1] - t[0])
-    logs = 2 * eigenvalues.log()
-    low, high = torch.full_like(w, -100.0) - logs.max(), torch.full_like(w, 100.0) - logs.min()
-    for _ in range(60):  # bisection of log v
+
+    def missing(w: Tensor) -> Tensor:
+        a, b = (c1 * w).clamp_max(1), (c2 * w).clamp_max(1)
+        return (a + b - a * b) / (1 + ((1 - a) * (1 - b)).sqrt())  # 1 - g
+
+    low, high, p = -60.0, 60.0 - logs[0].item(), min(1.0, 1 / c1, 1 / c2)
+    for _ in range(60):  # bisection of w(y) = p
         middle = (low + high) / 2
-        below = (middle[:, None] + logs).sigmoid().mean(dim=1) < w
-        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    integrand = ((1 - c1 * w).clamp_min(0) * (1 - c2 * w).clamp_min(0)).sqrt() * (-high / 2).exp()
-    return 2 * dims / torch.pi * (integrand * weight).sum().item()
+        low, high = (middle, high) if (middle + logs).sigmoid().mean() < p else (low, middle)
+    step = 0.01
+    x = torch.arange(step / 2, (high + 60) ** 0.5, step, dtype=torch.float64)
+    y = high - x.square()
+    steps = (y[:, None] + logs).sigmoid()
+    slope = (steps * (1 - steps)).mean(dim=1)  # dw / dy
+    below = (missing(steps.mean(dim=1)) * slope * (-y / 2).exp() * 2 * x * step).sum()
+    s = eigenvalues * torch.tensor(high / 2, dtype=torch.float64).exp()
+    above = missing(torch.tensor(p)) * (eigenvalues * (s.reciprocal().atan() - s / (1 + s.square()))).mean()
+    return 2 * dims / torch.pi * (below + above).item()
 
 
 def _distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -> float:

@@ -226,10 +226,13 @@ def test_constant_features():
 
 
 def spectrum(name, d):
-    return {"flat": torch.ones(d, dtype=f64), "steep": torch.logspace(0, -4, d, dtype=f64)}[name]
+    """Eigenvalues: all equal, over four powers of ten, or one far above the others."""
+    flat, spiked = torch.ones(d, dtype=f64), torch.ones(d, dtype=f64)
+    spiked[0] = 50 * d
+    return {"flat": flat, "steep": torch.logspace(0, -4, d, dtype=f64), "spiked": spiked}[name]
 
 
-@pytest.mark.parametrize("name", ["flat", "steep"])
+@pytest.mark.parametrize("name", ["flat", "steep", "spiked"])
 @pytest.mark.parametrize(
     ("d", "n", "m", "tolerance"),
     [
@@ -237,14 +240,14 @@ def spectrum(name, d):
         (24, 25, 40, 0.02),
         (24, 96, 70, 0.02),
         (24, 5, 7, 0.06),
-        (40, 3, 4, 0.04),
+        (40, 3, 4, 0.06),
         (40, 11, 300, 0.04),
         (20, 130, 90, 0.02),
     ],
 )
 def test_the_bias_is_what_samples_show(name, d, n, m, tolerance):
     eigenvalues, q = spectrum(name, d), rotation(d)
-    rng, trials = torch.Generator().manual_seed(d + n), 600
+    rng, trials = torch.Generator().manual_seed(d + n), 1000
     found = []
     for _ in range(trials):
         x, y = (torch.randn(size, d, generator=rng, dtype=f64) * eigenvalues.sqrt() @ q.T + 1 for size in (n, m))
@@ -253,7 +256,7 @@ def test_the_bias_is_what_samples_show(name, d, n, m, tolerance):
     error = 3 * found.std().item() / trials**0.5
     bias = frechet_bias(q @ torch.diag(eigenvalues) @ q.T, n, m)
     assert bias == pytest.approx(found.mean().item(), abs=error + tolerance * bias)
-    assert error < 0.12 * bias
+    assert error < 0.16 * bias
 
 
 def test_the_bias_in_closed_form():
