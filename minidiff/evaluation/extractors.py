@@ -132,6 +132,8 @@ def _open_clip(name: str, device: torch.device) -> FeatureExtractor:
 
     with ThreadPoolExecutor(1) as pool:  # importing open_clip takes about as long as finding that there is no network
         online = pool.submit(reachable, [constants.ENDPOINT])
+        if not any(Path(constants.HF_HUB_CACHE).glob("models--*")):  # then the import would tell nothing new
+            _check_online(name, online.result())
         import open_clip
     model_name, _, tag = name.removeprefix(OPEN_CLIP).rpartition("/")
     known = open_clip.get_pretrained_cfg(model_name, tag) if model_name in open_clip.list_models() else {}
@@ -209,21 +211,26 @@ def _cached_clip(known: dict) -> Path | None:
     return None
 
 
-def _download_clip(name: str, known: dict, online: bool) -> Path:
+def _check_online(name: str, online: bool) -> None:
     from huggingface_hub import constants
-    from open_clip.pretrained import download_pretrained
 
-    lacking = f"the weights of {name} are not in {constants.HF_HUB_CACHE}, and"
     if constants.HF_HUB_OFFLINE or not online:
         why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} cannot be reached"
         raise ExtractorUnavailable(
-            f"{lacking} {why}. With a network, try again: they are downloaded once. Without one, copy that cache from "
-            f"a machine that has them, or use a bundled extractor ({', '.join(BUNDLED)})"
+            f"the weights of {name} are not in {constants.HF_HUB_CACHE}, and {why}. With a network, try again: they "
+            "are downloaded once. Without one, copy that cache from a machine that has them, or use a bundled "
+            f"extractor ({', '.join(BUNDLED)})"
         )
+
+
+def _download_clip(name: str, known: dict, online: bool) -> Path:
+    from open_clip.pretrained import download_pretrained
+
+    _check_online(name, online)
     try:
         return Path(download_pretrained(known))
     except Exception as error:  # network, hub and disk all fail in their own ways
-        raise ExtractorUnavailable(f"{lacking} the download failed ({type(error).__name__}: {error})") from error
+        raise ExtractorUnavailable(f"{name}: the download failed ({type(error).__name__}: {error})") from error
 
 
 def _inception(device: torch.device) -> FeatureExtractor:

@@ -182,6 +182,15 @@ def test_open_clip_without_weights_says_so_at_once(hub, offline):
     assert time.monotonic() - began < 2
 
 
+def test_without_any_weights_open_clip_is_not_even_imported(tmp_path, offline, monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "none"))
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(ExtractorUnavailable, match="ViT-B-32/openai are not in .*none, and .* cannot be reached"):
+        load_extractor("open_clip:ViT-B-32/openai")
+
+
 def test_open_clip_obeys_offline_mode(hub, monkeypatch):
     import huggingface_hub
 
@@ -209,7 +218,7 @@ def test_open_clip_download_that_fails(hub, monkeypatch):
      ("open_clip:nope/openai", "see open_clip.list_pretrained")],
 )  # fmt: skip
 def test_open_clip_pairs_that_do_not_exist(name, hint, monkeypatch):
-    monkeypatch.setattr(extractors, "reachable", lambda hosts: False)
+    monkeypatch.setattr(extractors, "reachable", lambda hosts: True)
     with pytest.raises(ValueError, match=f"must be open_clip:MODEL/TAG as .*got '{name}' .*{hint}"):
         load_extractor(name)
 
