@@ -152,11 +152,13 @@ def neighbours(repeats: int, scale: int) -> dict:
 
 def memory_of(name: str, scale: int) -> None:
     """Prints by how many MiB a call raises the resident set (run in a fresh process)."""
+    import psutil
+
     n, d = (size // scale for size in NEIGHBOURS)
     x, y = made_features(n, d, 1), made_features(n, d, 2)
     work = {"ours": ours_two, "prdc": prdc_two}[name]
     work(x[:50], y[:50])  # what is loaded once is not counted
-    before = high_water_mark()
+    before = psutil.Process().memory_info().rss / 2**20
     work(x, y)
     print(json.dumps(high_water_mark() - before))
 

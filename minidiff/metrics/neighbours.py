@@ -126,7 +126,7 @@ class _Squares:
 
     def exact(self, i: Tensor, j: Tensor) -> Tensor:
         """Distances between rows i of the first set and j of the second, both [P,1] or [P,Q], by subtraction."""
-        step = max(1, CHUNK // (self.a.x.shape[1] * j.shape[1]))
+        step = max(1, CHUNK // (8 * self.a.x.shape[1] * j.shape[1]))  # three tables of float64
         pairs = zip(i.split(step), j.split(step), strict=True)
         found = [(self.a.x[i] - self.b.x[j]).square_().sum(dim=2) for i, j in pairs]
         return torch.cat(found).div_(self.a.size**2)

@@ -73,9 +73,13 @@ def test_scipys_square_root_gives_the_same(d, spread):
     assert frechet_distance(*a, *b) == pytest.approx(by_scipy(*a, *b), rel=1e-6)
 
 
-def test_sample_moments_as_in_scipy():
-    a, b = moments(normal(300, 24, seed=1) @ normal(24, 24, seed=3)), moments(normal(200, 24, seed=2))
-    assert frechet_distance(*a, *b) == pytest.approx(by_scipy(*a, *b), rel=1e-6)
+@pytest.mark.parametrize(("n", "m", "d"), [(300, 200, 24), (450, 600, 160)])
+def test_features_of_full_rank_as_in_scipy(n, m, d):
+    x = (normal(n, d, seed=1) @ normal(d, d, seed=3) / d**0.5 + 0.5).relu()
+    y = normal(m, d, seed=2).exp()
+    reference = by_scipy(*moments(x), *moments(y))
+    assert frechet_distance(*moments(x), *moments(y)) == pytest.approx(reference, rel=1e-6)
+    assert frechet_from_features(x, y) == pytest.approx(reference, rel=1e-6)
 
 
 def test_pytorch_fids_formula_gives_the_same(monkeypatch):
