@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -142,8 +144,11 @@ def _shortfall(eigenvalues: Tensor, n: int, m: int) -> float:
     steps = (y[:, None] + logs).sigmoid()
     slope = (steps * (1 - steps)).mean(dim=1)  # dw / dy
     below = (missing(steps.mean(dim=1)) * slope * (-y / 2).exp() * 2 * x * step).sum()
-    s = eigenvalues * torch.tensor(high / 2, dtype=torch.float64).exp()
-    above = missing(torch.tensor(p)) * (eigenvalues * (s.reciprocal().atan() - s / (1 + s.square()))).mean()
+    s = eigenvalues * math.exp(high / 2)
+    above = (
+        missing(torch.tensor(p, dtype=torch.float64))
+        * (eigenvalues * (s.reciprocal().atan() - s / (1 + s.square()))).mean()
+    )
     return 2 * dims / torch.pi * (below + above).item()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -121,6 +122,7 @@ def unit(name: str, x: Tensor) -> Tensor:
 
 
 def _cubic(x: Tensor, dot: Tensor) -> Tensor:
+    """The kernel of features like x [N,D] from their products."""
     return (dot / x.shape[1] + 1) ** 3
 
 
@@ -133,7 +135,7 @@ def _mmd2(a: Tensor, b: Tensor) -> float:
     return within(a) + within(b) - 2 * _mean(a, b, lambda dot: _cubic(a, dot))
 
 
-def _mean(a: Tensor, b: Tensor, kernel) -> float:
+def _mean(a: Tensor, b: Tensor, kernel: Callable[[Tensor], Tensor]) -> float:
     """Mean of kernel(a_i . b_j) over all pairs."""
     total, step = 0.0, max(1, CHUNK // len(b))
     for part in a.split(step):
