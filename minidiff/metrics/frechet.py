@@ -10,7 +10,7 @@ from torch import Tensor
 from .features import as_pair, moments
 
 EPS = torch.finfo(torch.float64).eps
-BLOCK = 256  # rows and columns; a block of float64 fits a processor's second cache
+BLOCK = 192  # rows and columns; a block of float64 fits a processor's second cache
 
 
 def frechet_distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -> float:
@@ -187,7 +187,7 @@ def _congruence(factor: Tensor, cov: Tensor) -> Tensor:
 
     The zeros above L's diagonal and half of the symmetric result are left out: a quarter of two products' arithmetic.
     """
-    product = torch.empty_like(cov)
+    product = torch.empty_like(cov).mT  # by columns, as LAPACK takes it
     for start in range(0, len(cov), BLOCK):  # cov L, from its diagonal down
         stop = start + BLOCK
         torch.mm(cov[start:, start:], factor[start:, start:stop], out=product[start:, start:stop])
