@@ -22,8 +22,12 @@ from minidiff.data.download import reachable
 from minidiff.data.transforms import to_uint8
 from minidiff.metrics.report import INCEPTION
 
-# bundled checkpoint -> height and width of the pictures that it was trained on, and what it is
-BUNDLED = {"mnist-classifier": (32, "bundled classifier of handwritten digits, 128 features")}
+# bundled checkpoint -> height and width of the pictures that it was trained on, whether its logits are of classes that
+# exclude one another, and what it is
+BUNDLED = {
+    "mnist-classifier": (32, True, "bundled classifier of handwritten digits, 128 features"),
+    "shapes-classifier": (32, False, "bundled classifier of the caption world's attributes, 128 features"),
+}
 OPEN_CLIP = "open_clip:"
 INCEPTION_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -65,7 +69,7 @@ class FeatureExtractor:
 def names() -> dict[str, str]:
     """The names that `load` knows, each with one line about it."""
     return {
-        **{name: line for name, (_, line) in BUNDLED.items()},
+        **{name: line for name, (*_, line) in BUNDLED.items()},
         INCEPTION: "the original FID's network, 2,048 features; needs torch-fidelity, downloads 91 MB once",
         f"{OPEN_CLIP}MODEL/TAG": f"a CLIP's image tower, such as {OPEN_CLIP}ViT-B-32/openai; downloads it once",
     }
@@ -118,12 +122,13 @@ def fitted(x: Tensor, channels: int, size: int | None = None) -> Tensor:
 
 
 def _bundled(name: str, device: torch.device) -> FeatureExtractor:
-    size, _ = BUNDLED[name]
+    size, classes, _ = BUNDLED[name]
     model = pretrained.load(name, device=device).model
     channels = model.config.channels
     told = f"{'grey' if channels == 1 else 'grey repeated to RGB'}, {size}x{size} (other sizes: bicubic, antialiased)"
+    head = model.head if classes else None
     return FeatureExtractor(
-        name, told, lambda x: model.features(fitted(x, channels, size)), channels, size, model.head, device
+        name, told, lambda x: model.features(fitted(x, channels, size)), channels, size, head, device
     )
 
 

@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 from minidiff import data
+from minidiff.data import shapes
 
-SETS = {f"{name}:{split}": (name, split) for name in data.NAMES for split in ("train", "test")}
+DRAWN = {f"shapes:{split}": split for split in shapes.SPLITS}  # of the caption world, as many as are asked for
+SETS = {f"{name}:{split}": (name, split) for name in data.NAMES for split in ("train", "test")} | DRAWN
+DRAWN_PICTURES, DRAWN_SIZE = 5_000, 32
 PIXELS = 1 << 23  # numbers in a batch of pictures: 32 MB of float32
 GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
@@ -91,10 +94,11 @@ def open_set(
     """Opens a named set or a folder.
 
     Args:
-        spec: one of `SETS`, such as `mnist:test`, or a folder of pictures.
+        spec: one of `SETS`, such as `mnist:test` or `shapes:unseen` (drawn from the seed), or a folder of pictures.
         channels: 1 reads a folder's pictures as grey, 3 or None as RGB; a named set keeps its own.
-        size: height and width of the pictures. None: of a named set, what `data.load` gives by default; of a folder,
-            that of its pictures, if it is one and the same and square, else `fallback`.
+        size: height and width of the pictures. None: of a named set, what `data.load` gives by default; of the caption
+            world `fallback` or 32; of a folder, that of its pictures, if it is one and the same and square, else
+            `fallback`.
         fallback: size for folders of pictures of several sizes.
         limit: at most so many pictures, drawn without replacement.
         seed: of that draw.
@@ -108,6 +112,8 @@ def open_set(
     for name, value in (("size", size), ("limit", limit)):
         if value is not None and (not isinstance(value, int) or value < 1):
             raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
+    if str(spec) in DRAWN:
+        return _drawn(str(spec), limit or DRAWN_PICTURES, size or fallback or DRAWN_SIZE, seed)
     if str(spec) in SETS:
         found = data.load(*SETS[str(spec)], size=size)["x"]
         return Pictures(str(spec), found, torch.arange(len(found))).drawn(limit or len(found), seed)
@@ -119,6 +125,13 @@ def open_set(
     some = some.drawn(limit or len(found), seed)
     size, notes = _reading(some.name, [found.files[i] for i in some.items], size, fallback, channels or 3)
     return replace(some, source=replace(found, size=size), notes=some.notes + notes)
+
+
+def _drawn(spec: str, n: int, size: int, seed: int) -> Pictures:
+    """Pictures of the caption world: half of them with one object, half with two."""
+    found = shapes.captioned(n, DRAWN[spec], size=size, seed=seed)
+    note = f"{spec}: {n:,} pictures of {size}x{size}, drawn with seed {seed}"
+    return Pictures(spec, found.x, torch.arange(n), tuple(found.captions), (note,))
 
 
 def _opened(path: Path, channels: int, captions: bool) -> tuple[data.Folder, tuple[str, ...]]:

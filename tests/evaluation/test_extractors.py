@@ -89,9 +89,9 @@ def test_pictures_that_do_not_fit(shape, channels, message):
 
 
 def test_names_and_unknown_names():
-    assert list(extractor_names()) == ["mnist-classifier", "inception-v3", "open_clip:MODEL/TAG"]
+    assert list(extractor_names()) == ["mnist-classifier", "shapes-classifier", "inception-v3", "open_clip:MODEL/TAG"]
     for name in ("mnist", "", "open_clip", "Inception-v3"):
-        with pytest.raises(ValueError, match="must be one of mnist-classifier, inception-v3, open_clip:MODEL/TAG; got"):
+        with pytest.raises(ValueError, match="must be one of mnist-classifier, .*inception-v3, open_clip:MODEL/TAG; got"):
             load_extractor(name)
 
 
@@ -110,8 +110,9 @@ def test_the_bundled_classifier(device):
 
 
 def test_every_bundled_extractor_loads():
-    for name, (size, _) in extractors.BUNDLED.items():
+    for name, (size, classes, _) in extractors.BUNDLED.items():
         found = load_extractor(name)
+        assert (found.head is not None) == classes  # an Inception Score of attributes would mean nothing
         assert (found.name, found.size) == (name, size) and found(torch.zeros(2, 1, size, size)).ndim == 2
 
 

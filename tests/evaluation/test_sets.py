@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minidiff import data
-from minidiff.data import from_uint8, to_uint8
+from minidiff.data import from_uint8, shapes, to_uint8
 from minidiff.evaluation import SETS, Pictures, open_set
 
 from .folders import digits, noise, write
@@ -19,7 +19,17 @@ def test_a_named_set():
     assert (found.name, len(found), found.notes) == ("digits:test", 360, ())
     assert torch.equal(whole(found), data.load("digits", "test")["x"])
     assert whole(open_set("digits:test", size=11)).shape == (360, 1, 11, 11)
-    assert sorted(SETS) == sorted(f"{name}:{split}" for name in data.NAMES for split in ("train", "test"))
+    loaded = {f"{name}:{split}" for name in data.NAMES for split in ("train", "test")}
+    assert set(SETS) == loaded | {f"shapes:{split}" for split in shapes.SPLITS}
+
+
+def test_the_caption_world_is_drawn_as_large_as_asked():
+    found = open_set("shapes:unseen", limit=20, seed=3)
+    assert torch.equal(whole(found), shapes.captioned(20, "unseen", seed=3).x)
+    assert found.notes == ("shapes:unseen: 20 pictures of 32x32, drawn with seed 3",)
+    assert found.captions == tuple(shapes.captioned(20, "unseen", seed=3).captions)
+    assert whole(open_set("shapes:train", size=16, limit=4)).shape == (4, 3, 16, 16)
+    assert whole(open_set("shapes:train", fallback=24, limit=4)).shape == (4, 3, 24, 24)
 
 
 def test_a_limit_draws_at_random_and_says_so():

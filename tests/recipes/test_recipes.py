@@ -67,6 +67,17 @@ def test_the_shapes_classifier_leaves_weights_and_a_full_card(monkeypatch, tmp_p
     assert set(card["metrics"]) == {f"{split}_accuracy_{k}" for split in splits for k in (1, 2)}
 
 
+def test_features_get_unit_variance_and_the_logits_stay():
+    torch.manual_seed(3)
+    model = shapes_classifier.Classifier(shapes_classifier.CONFIG).eval()
+    model.project.weight.data *= 37
+    x = shapes_classifier.captioned(200, "train", seed=1).x
+    before = model(x)
+    after = shapes_classifier.unit_variance(model, x)
+    torch.testing.assert_close(after(x), before, rtol=1e-4, atol=1e-4)
+    assert after.features(x).var(dim=0).mean().item() == pytest.approx(1, rel=1e-4)
+
+
 def test_softening_adds_noise_of_another_strength_to_each_picture():
     torch.manual_seed(2)
     batch = {"x": torch.zeros(300, 3, 8, 8), "y": torch.zeros(300, 51)}
