@@ -92,7 +92,7 @@ def test_sizes_and_colours(tmp_path, capsys):
 ERRORS = {
     "neither set nor folder": (["digits:test", "nowhere"], "a set must be a folder or one of digits:train"),
     "empty folder": (["digits:test", "{tmp}/empty"], "holds no pictures"),
-    "unknown extractor": (["{a}", "{b}", "--features", "vgg"], "must be one of mnist-classifier, shapes-classifier, inception"),
+    "unknown extractor": (["{a}", "{b}", "--features", "vgg"], "one of mnist-classifier, shapes-classifier, inc"),
     "unknown metric": (["{a}", "{b}", "--metrics", "recall,fid"], "metrics must be among .* got 'fid'"),
     "too few pictures": (["{a}", "{b}", "--limit", "3"], "precision needs at least 4 pictures in each set; .* has 3"),
     "no folder for the output": (["{a}", "{b}", "-o", "{tmp}/none/x.json"], "--output must be a file in a folder that"),
