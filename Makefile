@@ -91,6 +91,7 @@ lint: setup
 
 bench: $(STAMP)-bench
 	@$(PY) -m benchmarks.speed $(ARGS)
+	@$(PY) -m benchmarks.metrics $(ARGS)
 $(STAMP)-bench: $(STAMP)
 	@$(PY) -m pip install -q -c constraints.txt -e '.[bench]'
 	@touch $@

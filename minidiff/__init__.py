@@ -1,5 +1,4 @@
 """minidiff: how machines turn text into pictures, every part built from scratch."""
 
-import torch  # noqa: F401  (the one heavy import; everything else is imported where it is used)
-
+# Nothing is imported here, not even torch: `minidiff --help` answers at once.
 __version__ = "0.1.0"

@@ -109,7 +109,7 @@ def test_importing_minidiff_imports_torch_and_nothing_heavier():
 # --- the code ----------------------------------------------------------------------------------------------------
 
 RANKS = {"data": 0, "models": 1, "diffusion": 1, "metrics": 1, "objectives": 2, "training": 3, "pretrained": 4}
-RANKS |= {"pipelines": 5, "recipes": 6, "course": 7, "cli": 7}
+RANKS |= {"evaluation": 5, "pipelines": 5, "recipes": 6, "course": 7, "cli": 7, "__main__": 8}
 
 
 def parts_imported(tree, module):

@@ -1,10 +1,17 @@
 """Metrics: pure functions from features [N,D] to numbers. An extractor is any callable from pictures to features."""
 
+from .clip_score import ClipScore, clip_score
 from .features import Extractor, MeanCov, Moments, features, moments
-from .frechet import frechet_distance
+from .frechet import frechet_bias, frechet_distance, frechet_from_features
+from .inception_score import InceptionScore, inception_score
+from .intervals import Interval, bootstrap, half_samples
+from .kernels import KernelDistance, cmmd, kernel_distance, mmd2
 from .neighbours import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
+from .report import METRICS, Report, Result, difference
 
 __all__ = [
-    "DensityCoverage", "Extractor", "MeanCov", "Moments", "PrecisionRecall", "density_coverage", "features",
-    "frechet_distance", "moments", "precision_recall",
+    "METRICS", "ClipScore", "DensityCoverage", "Extractor", "InceptionScore", "Interval", "KernelDistance", "MeanCov",
+    "Moments", "PrecisionRecall", "Report", "Result", "bootstrap", "clip_score", "cmmd", "density_coverage",
+    "difference", "features", "frechet_bias", "frechet_distance", "frechet_from_features", "half_samples",
+    "inception_score", "kernel_distance", "mmd2", "moments", "precision_recall",
 ]  # fmt: skip

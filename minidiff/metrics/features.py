@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
+LARGEST = 1e150  # the square of a larger feature would overflow float64
 Extractor = Callable[[Tensor], Tensor]  # [B,C,H,W] in [-1,1] -> [B,D]
 
 
@@ -58,8 +60,8 @@ class MeanCov(NamedTuple):
 class Moments:
     """Mean and covariance of features that come in parts, in float64.
 
-    The parts may have any sizes, and several processes may `merge` theirs: the result is the same up to rounding,
-    because sums of squares are kept about the running mean (Chan, Golub & LeVeque, 1983).
+    The parts may have any sizes and come in any order, in one process or in several (`merge`, `all_reduce`): the result
+    is the same up to rounding, because sums of squares are kept about the running mean (Chan, Golub & LeVeque, 1983).
 
     Raises:
         ValueError: a part is not [n,D], changes D, or is not finite.
@@ -82,6 +84,40 @@ class Moments:
     def merge(self, other: Moments) -> Moments:
         """Takes in what another one has collected; returns itself."""
         return self if other.n == 0 else self._add(other.n, other.mean, other.scatter)
+
+    def all_reduce(self) -> Moments:
+        """Takes in what the other processes have collected, in all of them alike; returns itself.
+
+        Every process of `torch.distributed`'s default group must call it, also one that has seen no feature. Without
+        such a group it does nothing.
+
+        Raises:
+            ValueError: in every process, where two of them have features of different dimensions.
+        """
+        if not (dist.is_available() and dist.is_initialized()):
+            return self
+        device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else "cpu"
+        own = 0 if self.n == 0 else len(self.mean)
+        sizes = torch.tensor([own, -own if own else -torch.iinfo(torch.int64).max], device=device)
+        dist.all_reduce(sizes, dist.ReduceOp.MAX)
+        most, fewest = sizes[0].item(), -sizes[1].item()
+        if most == 0:
+            return self
+        if most != fewest:
+            raise ValueError(f"features must have one dimension in all processes; got {fewest} and {most}")
+        total = torch.tensor(self.n, device=device)
+        dist.all_reduce(total)
+        n = total.item()  # a Python integer, as an integer tensor would divide in float32
+        here = torch.zeros(most, dtype=torch.float64, device=device) if self.n == 0 else self.mean.to(device)
+        mean = here * (self.n / n)
+        dist.all_reduce(mean)
+        shift = here - mean
+        scatter = torch.outer(shift, shift) * self.n
+        if self.n:
+            scatter += self.scatter.to(device)
+        dist.all_reduce(scatter)
+        self.n, self.mean, self.scatter = n, mean, scatter
+        return self
 
     def result(self) -> MeanCov:
         """(mean [D], cov [D,D]), the covariance divided by n - 1.
@@ -132,17 +168,33 @@ def as_features(name: str, x: Tensor) -> Tensor:
     """[N,D] in float64, on a device that has it.
 
     Raises:
-        ValueError: no floats, another shape, or values that are not finite.
+        ValueError: no floats, another shape, or values that are not finite or too large to be squared.
     """
     if not isinstance(x, Tensor) or not x.is_floating_point():
         raise ValueError(f"{name} must be a floating-point tensor; got {getattr(x, 'dtype', type(x).__name__)}")
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"{name} must be [N,D] with N and D of at least 1; got {list(x.shape)}")
-    x = (x.cpu() if x.device.type == "mps" else x).double()
-    if not bool(x.isfinite().all()):
+    x = (x.detach().cpu() if x.device.type == "mps" else x.detach()).double()
+    low, high = (v.item() for v in x.aminmax())  # NaN where there is one
+    if not (low >= -LARGEST and high <= LARGEST):
         bad = int((~x.isfinite()).any(dim=1).sum())
-        raise ValueError(f"{name} must be finite; {bad} of {len(x)} rows hold NaN or infinities")
+        if bad:
+            raise ValueError(f"{name} must be finite; {bad} of {len(x)} rows hold NaN or infinities")
+        raise ValueError(f"{name} must lie within {LARGEST:g} of 0; got values from {low:g} to {high:g}")
     return x
+
+
+def as_pair(real: Tensor, fake: Tensor, names: tuple[str, str] = ("real", "fake")) -> tuple[Tensor, Tensor]:
+    """Two sets of features, [N,D] and [M,D], in float64 on one device; errors call them by `names`.
+
+    Raises:
+        ValueError: one is no set of features, or they differ in D.
+    """
+    real, fake = as_features(names[0], real), as_features(names[1], fake)
+    if real.shape[1] != fake.shape[1]:
+        dims = f"{real.shape[1]} and {fake.shape[1]}"
+        raise ValueError(f"{names[0]} and {names[1]} must have the same dimension; got {dims}")
+    return real, fake.to(real.device)
 
 
 def _check_images(x: Tensor) -> None:

@@ -100,9 +100,31 @@ def test_merging_changes_only_the_one_that_takes():
     assert all(torch.equal(x, y) for x, y in zip(before, b.result(), strict=True))
 
 
-def test_float32_and_float16_are_summed_in_float64():
+def test_the_order_of_merges_does_not_matter():
+    x = rows(90, 5, shift=1e4)
+    x[:, 3] *= 1e-6
+    mean, cov = moments(x)
+    parts = [Moments().update(part) for part in x.split([1, 2, 7, 30, 50])]
+    for order in ((4, 3, 2, 1, 0), (2, 0, 4, 1, 3)):
+        total = Moments()
+        for i in order:
+            total.merge(parts[i])
+        pair = Moments().merge(parts[order[0]]).merge(parts[order[1]])
+        rest = Moments().merge(parts[order[4]]).merge(parts[order[2]]).merge(parts[order[3]])
+        for found in (total.result(), rest.merge(pair).result()):
+            assert (found.mean - mean).abs().max() <= 1e-10 * mean.abs().max()
+            assert (found.cov - cov).abs().max() <= 1e-10 * cov.abs().max()
+
+
+def test_one_process_has_nothing_to_reduce():
+    total = Moments().update(rows(9, 2))
+    before = total.result()
+    assert total.all_reduce() is total and torch.equal(total.result().cov, before.cov)
+
+
+def test_low_precision_is_summed_in_float64():
     x = rows(4000, 3, shift=50.0)
-    for low in (x.float(), x.half()):
+    for low in (x.float(), x.half(), x.bfloat16()):
         assert (moments(low).cov - moments(low.double()).cov).abs().max() < 1e-12
 
 
@@ -114,6 +136,8 @@ def test_float32_and_float16_are_summed_in_float64():
         (torch.zeros(0, 4), "at least 2 features; got 0"),
         (torch.tensor([[1.0, 2.0], [torch.nan, 0.0], [0.0, torch.inf]]), "2 of 3 rows hold NaN"),
         (torch.zeros(4, 3, dtype=torch.uint8), "floating-point tensor; got torch.uint8"),
+        (torch.zeros(4, 3, dtype=torch.int64), "floating-point tensor; got torch.int64"),
+        (torch.full((4, 3), 1e200, dtype=torch.float64), r"must lie within 1e\+150 of 0; got values from 1e\+200"),
     ],
 )
 def test_features_that_have_no_moments(x, message):

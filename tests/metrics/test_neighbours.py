@@ -39,7 +39,7 @@ def written_out(real, fake, kp, kd):
         (25, 31, 3, 3, 1, 9),
     ],
 )
-@pytest.mark.parametrize("chunk", [1 << 22, 200, 1])
+@pytest.mark.parametrize("chunk", [1 << 22, 200, 30])
 def test_the_definitions(n, m, d, k, scale, shift, chunk, monkeypatch):
     monkeypatch.setattr(neighbours, "CHUNK", chunk)
     real, fake = normal(n, d, 1), normal(m, d, 2, scale, shift)
@@ -48,6 +48,108 @@ def test_the_definitions(n, m, d, k, scale, shift, chunk, monkeypatch):
     assert density_coverage(real, fake, k=k) == pytest.approx((density, coverage), abs=1e-12)
     low = precision_recall(real.float(), fake.float(), k=k)
     assert low == pytest.approx(written_out(real.float(), fake.float(), k, k)[:2], abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+@pytest.mark.parametrize(
+    ("n", "m", "d", "scale", "shift"), [(300, 410, 24, 0.9, 0.1), (350, 220, 4, 0.7, 0.5), (90, 90, 300, 1, 0)]
+)
+def test_prdc_gives_the_same(n, m, d, k, scale, shift, capsys):
+    prdc = pytest.importorskip("prdc")
+    real, fake = normal(n, d, 1), normal(m, d, 2, scale, shift)
+    expected = prdc.compute_prdc(real.numpy(), fake.numpy(), k)
+    found = {**precision_recall(real, fake, k)._asdict(), **density_coverage(real, fake, k)._asdict()}
+    assert found == {name: pytest.approx(value, rel=1e-12) for name, value in expected.items()}
+
+
+def difficult(kind):
+    """Sets whose distances float32 tells apart badly, or not at all."""
+    real, fake = normal(130, 6, 1), normal(110, 6, 2, 0.9)
+    if kind == "far from the origin":
+        return real + 1e5, fake + 1e5
+    if kind == "one far away":
+        real[7] += 1e4
+        fake[3] -= 3e4
+    if kind == "tight clusters":
+        centres = 1e4 * normal(5, 6, 3)
+        real, fake = real + centres[torch.arange(130) % 5], fake + centres[torch.arange(110) % 4]
+    if kind == "tighter clusters":
+        centres = 1e7 * normal(5, 6, 3)
+        real, fake = real + centres[torch.arange(130) % 5], fake + centres[torch.arange(110) % 4]
+    if kind == "on a line":
+        real, fake = real * torch.tensor([1, 1e-6, 1e-6, 0, 0, 0]), fake * torch.tensor([1, 1e-6, 0, 0, 0, 1e-9])
+    return real, fake
+
+
+@pytest.mark.parametrize("chunk", [1 << 22, 500])
+@pytest.mark.parametrize(
+    "kind", ["far from the origin", "one far away", "tight clusters", "tighter clusters", "on a line"]
+)
+def test_float32_never_decides(kind, chunk, monkeypatch):
+    monkeypatch.setattr(neighbours, "CHUNK", chunk)
+    real, fake = difficult(kind)
+    precision, recall, density, coverage = written_out(real, fake, 3, 3)
+    assert precision_recall(real, fake) == pytest.approx((precision, recall), abs=1e-12)
+    assert density_coverage(real, fake, k=3) == pytest.approx((density, coverage), abs=1e-12)
+
+
+def test_the_bound_on_rough_distances_holds():
+    for d in (3, 700):
+        real, fake = normal(60, d, 1), normal(50, d, 2, 3, 1)
+        table = neighbours._Squares(*neighbours._pair(real, fake, 3, both=True))
+        i, j = torch.arange(60)[:, None], torch.arange(50)[None].expand(60, -1)
+        exact = table.exact(i, j)
+        torch.testing.assert_close(exact * table.a.size**2, torch.cdist(real, fake).square(), rtol=1e-9, atol=0)
+        for dtype in (torch.float32, torch.float64):
+            worst = (table.rough(slice(0, 60), dtype=dtype) - exact).abs().max().item()
+            assert 0.01 * torch.finfo(dtype).eps < worst < table.error(dtype)
+
+
+def test_products_that_a_user_lets_be_coarse(monkeypatch):
+    real, fake = normal(90, 8, 1), normal(80, 8, 2)
+    there = precision_recall(real, fake)
+    seen = []
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    monkeypatch.setattr(
+        neighbours._Squares,
+        "rough",
+        lambda *a, rough=neighbours._Squares.rough, **b: seen.append(rough(*a, **b)) or seen[-1],
+    )
+    assert precision_recall(real, fake) == there
+    assert seen and all(table.dtype == torch.float64 for table in seen)
+
+
+def test_copies_are_neighbours_at_no_distance():
+    # Ten pictures, each thirty times: every ball has radius 0 and holds its copies.
+    real, fake = normal(10, 6, 1).repeat(30, 1), normal(10, 6, 1)[:4].repeat(25, 1)
+    assert precision_recall(real, fake) == (1, 0.4)
+    assert density_coverage(real, fake) == (30 / 5, 0.4)
+    assert precision_recall(real, fake + 1e-9) == (0, 0)
+
+
+def test_points_on_the_edge_are_inside():
+    # A grid, whose distances are exact ties; each corner's ball of radius 1 ends at its neighbours.
+    grid = torch.cartesian_prod(torch.arange(5.0), torch.arange(4.0)).double()
+    for move in (lambda x: x, lambda x: 0.1 * x + 0.3, lambda x: (x + 1e3) / 7):
+        real, fake = move(grid), move(torch.tensor([[2.0, -1.0], [2.0, -1.5]]).double())
+        assert precision_recall(real, fake, k=1).precision == 0.5
+        assert density_coverage(real, fake, k=1).density == 0.5
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-150, 1e140])
+def test_the_ends_of_the_number_range(scale):
+    real, fake = normal(60, 5, 1), normal(50, 5, 2, 0.7)
+    assert precision_recall(scale * real, scale * fake) == precision_recall(real, fake)
+    assert density_coverage(scale * real, scale * fake) == density_coverage(real, fake)
+
+
+def test_low_precision_is_lifted():
+    real, fake = normal(60, 5, 1), normal(50, 5, 2, 0.7)
+    for dtype in (torch.float16, torch.bfloat16):
+        low = real.to(dtype), fake.to(dtype)
+        expected = written_out(*low, 3, 5)
+        assert precision_recall(*low) == pytest.approx(expected[:2], abs=1e-12)
+        assert density_coverage(*low) == pytest.approx(expected[2:], abs=1e-12)
 
 
 def test_a_collapsed_generator_is_precise_and_recalls_little():

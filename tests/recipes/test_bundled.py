@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from minidiff import data, pretrained
-from minidiff.recipes import mnist_classifier, mnist_ddpm
+from minidiff.recipes import mnist_classifier, mnist_ddpm, shapes_classifier
 
 needs_mnist = pytest.mark.skipif("MINIDIFF_DATA" not in os.environ, reason="MINIDIFF_DATA does not name a folder")
 
@@ -32,7 +32,7 @@ def test_a_checkpoint_is_small_and_its_card_complete(name):
 
 
 def test_the_lesson_has_its_checkpoints():
-    assert {"mnist-classifier", "mnist-ddpm"} <= set(pretrained.names())
+    assert {"mnist-classifier", "mnist-ddpm", "shapes-classifier"} <= set(pretrained.names())
 
 
 @needs_mnist
@@ -55,3 +55,12 @@ def test_the_bundled_model_draws_what_it_is_asked_for(painter, judge):
     x = mnist_ddpm.sample(painter.model, y, steps=10, seed=77)
     assert mnist_ddpm.share_right(judge.model, x, y) >= 0.95
     assert x.shape == (60, 1, 32, 32) and x.abs().max() <= 1
+
+
+def test_the_shapes_classifier_sees_what_its_card_says():
+    found = pretrained.load("shapes-classifier")
+    metrics = found.card["metrics"]
+    for objects in (1, 2):
+        assert metrics[f"unseen_accuracy_{objects}"] >= 0.99
+        again = shapes_classifier.accuracy(found.model, "unseen", objects, n=300)
+        assert again == pytest.approx(metrics[f"unseen_accuracy_{objects}"], abs=0.01)

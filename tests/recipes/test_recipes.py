@@ -9,7 +9,7 @@ import torch
 
 from minidiff import data, pretrained
 from minidiff.models.unet import UNet
-from minidiff.recipes import mnist_classifier, mnist_ddpm
+from minidiff.recipes import mnist_classifier, mnist_ddpm, shapes_classifier
 from minidiff.recipes.provenance import provenance
 
 
@@ -55,6 +55,36 @@ def test_both_recipes_leave_weights_and_a_full_card(small_mnist, monkeypatch, tm
         assert 0 <= shares["share_of_asked_class"] <= 1 and shares["frechet_distance_in_classifier_features"] >= 0
     with pytest.raises(FileExistsError, match="resume"):
         mnist_ddpm.train(out, images=3 * 128, work=work, n=30)
+
+
+def test_the_shapes_classifier_leaves_weights_and_a_full_card(monkeypatch, tmp_path):
+    real = shapes_classifier.accuracy
+    monkeypatch.setattr(shapes_classifier, "accuracy", lambda *arguments: real(*arguments, n=20))
+    made = shapes_classifier.train(tmp_path / "out", images=2 * 128, work=tmp_path / "work")
+    card = json.loads((tmp_path / "out" / "shapes-classifier.json").read_text())
+    assert card == made.card and card["images_seen"] == 256
+    splits = ("validation", "unseen", "held_out")
+    assert set(card["metrics"]) == {f"{split}_accuracy_{k}" for split in splits for k in (1, 2)}
+
+
+def test_features_get_unit_variance_and_the_logits_stay():
+    torch.manual_seed(3)
+    model = shapes_classifier.Classifier(shapes_classifier.CONFIG).eval()
+    model.project.weight.data *= 37
+    x = shapes_classifier.captioned(200, "train", seed=1).x
+    before = model(x)
+    after = shapes_classifier.unit_variance(model, x)
+    torch.testing.assert_close(after(x), before, rtol=1e-4, atol=1e-4)
+    assert after.features(x).var(dim=0).mean().item() == pytest.approx(1, rel=1e-4)
+
+
+def test_softening_adds_noise_of_another_strength_to_each_picture():
+    torch.manual_seed(2)
+    batch = {"x": torch.zeros(300, 3, 8, 8), "y": torch.zeros(300, 51)}
+    soft = shapes_classifier.soften(batch)
+    strength = soft["x"].flatten(1).std(dim=1)
+    assert soft["y"] is batch["y"] and strength.max() < 0.12 and strength.mean().item() == pytest.approx(0.05, abs=0.01)
+    assert strength.std() > 0.02 and not batch["x"].any()
 
 
 def test_jitter_moves_ink_without_inventing_any():
