@@ -8,6 +8,7 @@ import types
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -177,6 +178,12 @@ def test_the_metric_of_the_page_works(monkeypatch):
     assert len(found) == 4
     for test in found:
         test()
+    from minidiff.metrics import half_samples
+
+    [line, _] = blocks(ROOT / "contributing" / "metric.md", "py")
+    names = {"real": torch.randn(20, 3), "fake": torch.randn(30, 3) + 1, "half_samples": half_samples}
+    exec(line, names | {"energy_distance": module.energy_distance}, got := {})
+    assert got["low"] < module.energy_distance(names["real"], names["fake"]) < got["high"]
 
 
 def test_pre_commit_runs_our_own_checks():
