@@ -94,7 +94,8 @@ def page(part: str) -> str:
     for module, items in public(part).items():
         if module.__name__ != name:
             blocks += [f"## {module.__name__.rpartition('.')[2]}"]
-            blocks += ["```{eval-rst}\n.. automodule:: " + module.__name__ + "\n```"]
+            # No index entry: some modules have the name of a function that their package exports.
+            blocks += ["```{eval-rst}\n.. automodule:: " + module.__name__ + "\n   :no-index:\n```"]
         blocks += ["```{eval-rst}\n" + "\n".join(_directive(*item) for item in items) + "```"]
     constants = values(part)
     if constants:

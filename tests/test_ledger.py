@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minidiff import data, diffusion, metrics, objectives
+from minidiff import data, diffusion, metrics, objectives, pretrained
 from minidiff.diffusion import Schedule, ddim, ddpm, denoiser
 
 LEDGER = Path(__file__).resolve().parents[1] / "book" / "notation.md"
@@ -66,9 +66,8 @@ def v_is_the_mixture():
 def y_is_the_class_and_one_more_means_any():
     y = data.load("digits", "test")["y"]
     assert y.shape == (len(y),) and set(y.tolist()) == set(range(10))
-    from minidiff.recipes import mnist_ddpm
-
-    return "10" in inspect.getsource(mnist_ddpm) and "y" in parameters(mnist_ddpm.sample)
+    card = pretrained.load("mnist-ddpm").card
+    return card["diffusion"]["null_class"] == card["model"]["config"]["classes"] == 10
 
 
 def T_counts_the_levels():
