@@ -55,12 +55,11 @@ def public(part: str) -> dict[ModuleType, list[tuple[str, object]]]:
 
 
 def values(part: str) -> list[tuple[str, str]]:
-    """The constants and type aliases among a package's exported names, as (full name, value in short)."""
+    """The constants and type aliases among a package's exported names, as (name, value in short)."""
     package = importlib.import_module(f"minidiff.{part}")
     documented = {name for items in public(part).values() for name, _ in items}
-    names = [f"{package.__name__}.{name}" for name in getattr(package, "__all__", ())]
-    rest = [name for name in names if name not in documented]
-    return [(name, _short(getattr(package, name.rpartition(".")[2]))) for name in rest]
+    rest = [name for name in getattr(package, "__all__", ()) if f"{package.__name__}.{name}" not in documented]
+    return [(name, _short(getattr(package, name))) for name in rest]
 
 
 def _short(value: object, limit: int = 160) -> str:

@@ -72,8 +72,8 @@ def markdown(found: list[LessonEntries]) -> str:
         address = f"../{lesson.page.removesuffix('.html')}.ipynb"
         blocks.append(f"## {lesson.title}\n\n<div data-lesson=\"{lesson.number}\"></div>")
         rows = [
-            f"- [{e.title}]({address}#{_anchor(f'Exercise: {e.title}')}) · {e.minutes} min "
-            f'<span data-exercise="{e.id}"></span>'
+            f'- <span data-exercise="{e.id}"></span>'
+            f"[{e.title}]({address}#{_anchor(f'Exercise: {e.title}')}) · {e.minutes} min"
             for e in lesson.exercises
         ]
         blocks += ["**Exercises**\n\n" + "\n".join(rows)] if rows else []

@@ -50,7 +50,7 @@ def test_every_part_of_the_package_has_its_page():
 def test_a_page_names_everything_public_once(part):
     page = api.page(part)
     directives = re.findall(r"^\.\. auto(?:function|class):: (\S+)$", page, re.M)
-    constants = re.findall(r"^\| `(minidiff\.\S+)` \|", page, re.M)
+    constants = [f"minidiff.{part}.{name}" for name in re.findall(r"^\| `(\w+)` \|", page, re.M)]
     named = directives + constants
     assert directives and len(set(named)) == len(named)
     package = importlib.import_module(f"minidiff.{part}")

@@ -141,10 +141,11 @@
 
   // --- exercises ---------------------------------------------------------------------------------------------------
 
-  const tick = (id, text) => {
+  const tick = (id, text, shown) => {
     const label = make("label", "md-done"), box = make("input");
     box.type = "checkbox";
-    label.append(box, make("span", "", text));
+    if (shown) label.append(box, make("span", "", text));
+    else label.append(box), box.setAttribute("aria-label", text);
     box.addEventListener("change", () => {
       const data = load();
       if (box.checked) data.exercises[id] = today();
@@ -164,7 +165,7 @@
       const exercise = lesson.exercises.find((one) => title === "Exercise: " + one.title);
       if (!exercise) continue;
       const effort = heading.nextElementSibling || heading;
-      effort.after(tick(exercise.id, "I have solved this exercise"));
+      effort.after(tick(exercise.id, "I have solved this exercise", true));
     }
   };
 
@@ -174,7 +175,7 @@
     const row = make("div", "md-bar"), track = make("div", "md-track"), fill = make("div", "md-fill");
     const said = make("span", "md-said");
     track.append(fill);
-    row.append(make("span", "md-name", name), track, said);
+    row.append(make("span", "md-name", name), said, track);
     track.setAttribute("role", "progressbar");
     track.setAttribute("aria-label", name);
     track.setAttribute("aria-valuemin", "0");
@@ -190,7 +191,7 @@
   const bars = (place, lessons) => {
     const exercises = lessons.flatMap((one) => one.exercises), questions = lessons.flatMap((one) => one.questions);
     const work = bar("Exercises"), quiz = bar("Quiz");
-    place.replaceChildren(work.row, quiz.row);
+    place.replaceChildren(...(exercises.length ? [work.row] : []), ...(questions.length ? [quiz.row] : []));
     shows((data) => {
       const done = exercises.filter((one) => Object.hasOwn(data.exercises, one.id)).length;
       const asked = questions.filter((one) => Object.hasOwn(data.questions, one.id));
@@ -272,10 +273,11 @@
     bars(find(".minidiff-progress .md-total"), course.lessons);
     controls(find(".minidiff-progress .md-tools"));
     notes(find(".minidiff-progress .md-note"));
+    const titles = new Map(course.lessons.flatMap((one) => one.exercises).map((one) => [one.id, one.title]));
     for (const place of document.querySelectorAll("[data-lesson]"))
       bars(place, course.lessons.filter((one) => one.number === place.dataset.lesson));
     for (const place of document.querySelectorAll("span[data-exercise]"))
-      place.replaceChildren(tick(place.dataset.exercise, "solved"));
+      place.replaceChildren(tick(place.dataset.exercise, "Solved: " + titles.get(place.dataset.exercise), false));
     for (const place of document.querySelectorAll("span[data-asked]"))
       shows((data) => {
         const answer = data.questions[place.dataset.asked];

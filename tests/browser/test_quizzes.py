@@ -130,8 +130,8 @@ def test_ticks_and_answers_reach_the_progress_page_at_once(context, folder):
     sync.expect(bars.nth(0)).to_have_attribute("aria-valuetext", "1 of 1 solved")
     sync.expect(bars.nth(1)).to_have_attribute("aria-valuetext", "1 of 2 right at first try, 2 answered")
     assert "not at first try" in progress.locator(f"[data-asked='{SUM_ID}']").inner_text()
-    sync.expect(progress.get_by_label("solved")).to_be_checked()
-    progress.get_by_label("solved").uncheck()
+    sync.expect(progress.get_by_label("Solved: add")).to_be_checked()
+    progress.get_by_label("Solved: add").uncheck()
     sync.expect(lesson.get_by_label("I have solved")).not_to_be_checked()
     assert "from disk" in progress.locator(".md-note").inner_text()
     assert not lesson.errors + progress.errors
@@ -193,7 +193,7 @@ def test_what_cannot_be_read_is_put_aside(context, folder):
 def test_a_browser_that_keeps_nothing_says_so_and_still_counts(context, folder):
     context.add_init_script("Object.defineProperty(window, 'localStorage', {get() { throw new Error('denied'); }})")
     page = visit(context, folder, "progress.html")
-    page.get_by_label("solved").check()
+    page.get_by_label("Solved: add").check()
     assert page.locator("[role=progressbar]").first.get_attribute("aria-valuenow") == "1"
     assert "does not let the page keep anything" in page.locator(".md-note").inner_text()
     lesson = visit(context, folder, "lesson.html")
@@ -204,8 +204,8 @@ def test_a_browser_that_keeps_nothing_says_so_and_still_counts(context, folder):
 def test_a_full_store_loses_nothing(context, folder):
     context.add_init_script("Storage.prototype.setItem = () => { throw new Error('full'); }")
     page = visit(context, folder, "progress.html")
-    page.get_by_label("solved").check()
-    assert page.get_by_label("solved").is_checked()
+    page.get_by_label("Solved: add").check()
+    assert page.get_by_label("Solved: add").is_checked()
     assert "could not keep" in page.locator(".md-note").inner_text() and not page.errors
 
 
