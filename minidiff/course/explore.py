@@ -131,25 +131,24 @@ def explore(
     """
     values = list(values)
     captions = [f"{name} = {value}" if name else str(value) for value in values] if captions is None else list(captions)
+    kept = _kept(len(values), len(captions), frames, first)
+    drawn, said = (_drawn(draw, values[i], ncol) for i in kept), [captions[i] for i in kept]
+    shown = kept.index(first)
+    film = player(drawn, captions=said, title=title, alt=alt, first=shown, width=width, kilobytes=kilobytes)
+    return Explorer(film, draw, values, captions, title, alt, first, width, ncol)
+
+
+def _kept(values: int, captions: int, frames: int, first: int) -> list[int]:
+    """Which values the film keeps."""
     if not values:
         raise ValueError("values is empty; it must hold at least one value")
-    if len(captions) != len(values):
-        raise ValueError(f"captions has {len(captions)} entries and values {len(values)}; they must be as many")
-    if not 0 <= first < len(values):
-        raise ValueError(f"first is {first}; it must be an index of the {len(values)} values")
+    if captions != values:
+        raise ValueError(f"captions has {captions} entries and values {values}; they must be as many")
+    if not 0 <= first < values:
+        raise ValueError(f"first is {first}; it must be an index of the {values} values")
     if frames < 2:
         raise ValueError(f"frames is {frames}; it must be at least 2")
-    kept = sorted({round(i) for i in np.linspace(0, len(values) - 1, min(frames, len(values)))} | {first})
-    film = player(
-        (_drawn(draw, values[i], ncol) for i in kept),
-        captions=[captions[i] for i in kept],
-        title=title,
-        alt=alt,
-        first=kept.index(first),
-        width=width,
-        kilobytes=kilobytes,
-    )
-    return Explorer(film, draw, values, captions, title, alt, first, width, ncol)
+    return sorted({round(i) for i in np.linspace(0, values - 1, min(frames, values))} | {first})
 
 
 def _drawn(draw: Callable, value: object, ncol: int) -> np.ndarray:
