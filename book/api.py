@@ -36,23 +36,36 @@ def public(part: str) -> dict[ModuleType, list[tuple[str, object]]]:
     classes of its modules.
     """
     package = importlib.import_module(f"minidiff.{part}")
-    exported = getattr(package, "__all__", None)
+    if hasattr(package, "__all__"):
+        offered = [(name, getattr(package, name)) for name in package.__all__]  # a name may differ from its source's
+        prefix = dict.fromkeys(_modules(package), package.__name__)
+    else:
+        offered = [item for module in _modules(package) for item in _own(module)]
+        prefix = {module: module.__name__ for module in _modules(package)}
     found: dict[ModuleType, list[tuple[str, object]]] = {}
-    for module in _modules(package):
-        own = [
-            (name, value)
-            for name, value in vars(module).items()
-            if not name.startswith("_")
-            and name != "main"
-            and (inspect.isfunction(value) or inspect.isclass(value))
-            and value.__module__ == module.__name__
-        ]
-        if exported is not None:
-            own = [(name, value) for name, value in own if getattr(package, name, None) is value and name in exported]
-        prefix = package.__name__ if exported is not None else module.__name__
+    for module in prefix:
+        order = list(vars(module).values())
+        own = [(name, value) for name, value in offered if _is_from(value, module)]
+        own.sort(key=lambda item: next(i for i, value in enumerate(order) if value is item[1]))
         if own:
-            found[module] = [(f"{prefix}.{name}", value) for name, value in own]
+            found[module] = [(f"{prefix[module]}.{name}", value) for name, value in own]
     return found
+
+
+def _own(module: ModuleType) -> list[tuple[str, object]]:
+    items = vars(module).items()
+    return [(n, v) for n, v in items if _is_from(v, module) and not n.startswith("_") and n != "main"]
+
+
+def _is_from(value: object, module: ModuleType) -> bool:
+    """Whether it is a function or a class that this very module defines."""
+    known = inspect.isfunction(_plain(value)) or inspect.isclass(value)
+    return known and value.__module__ == module.__name__
+
+
+def _plain(value: object) -> object:
+    """A function without its decorators, such as a cache; anything else as it is."""
+    return getattr(value, "__wrapped__", value)
 
 
 def values(part: str) -> list[tuple[str, str]]:

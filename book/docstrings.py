@@ -16,7 +16,10 @@ def escaped(line: str) -> str:
 
     >>> escaped("x: [B, *shape], |x| <= 1, `a * b`, *never* clipped")
     'x: [B, \\*shape], \\|x\\| <= 1, `a * b`, *never* clipped'
+    >>> escaped("channels: C.")
+    'channels: C\\.'
     """
+    line = re.sub(r"^(\s*(?:\w+: )?[A-Za-z])\.(?=\s|$)", r"\1\.", line)  # else "channels: C." would begin a list
     parts = line.split("`")
     parts[::2] = [_PLAIN.sub(lambda m: m[1] or "\\" + m[2], part) for part in parts[::2]]
     return "`".join(parts)

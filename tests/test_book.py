@@ -25,7 +25,7 @@ def of_the_book(name):
         sys.path.pop(0)
 
 
-api, progress = of_the_book("api"), of_the_book("progress")
+api, docstrings, progress = map(of_the_book, ("api", "docstrings", "progress"))
 
 
 def markdown_cells(path):
@@ -39,9 +39,9 @@ def markdown_cells(path):
 def test_every_part_of_the_package_has_its_page():
     package = ROOT / "minidiff"
     parts = {p.parent.relative_to(package).as_posix().replace("/", ".") for p in package.glob("*/**/__init__.py")}
-    parts |= {p.stem for p in package.glob("*.py") if p.stem != "__init__"}
-    # `course` serves the notebooks only, and the command explains itself.
-    assert parts - {"course", "cli", "__main__"} == set(api.PARTS)
+    parts |= {p.stem for p in package.glob("*.py") if not p.stem.startswith("__")}
+    # `course` serves the notebooks only, and `cli` explains itself at the command line.
+    assert parts - {"course", "cli"} == set(api.PARTS)
     toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text("utf-8"))
     listed = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
     assert [name for name in listed if name.startswith("book/api/")] == [api.docname(part) for part in api.PARTS]
@@ -54,6 +54,7 @@ def test_a_page_names_everything_public_once(part):
     constants = [f"minidiff.{part}.{name}" for name in re.findall(r"^\| `(\w+)` \|", page, re.M)]
     named = directives + constants
     assert directives and len(set(named)) == len(named)
+    assert " at 0x" not in page  # something that is no constant among the constants
     package = importlib.import_module(f"minidiff.{part}")
     exported = {f"{package.__name__}.{name}" for name in getattr(package, "__all__", ())}
     assert exported in (set(), set(named))
@@ -67,6 +68,21 @@ def test_a_class_shows_the_methods_that_it_documents():
     [members] = re.findall(r"autoclass:: minidiff.diffusion.Schedule\n   :members: (.+)", page)
     assert {"linear", "cosine", "T", "snr", "q_sample", "posterior"} <= set(members.split(", "))
     assert not [name for name in members.split(", ") if name.startswith("_")]
+
+
+@pytest.mark.parametrize(
+    "written, read",
+    [
+        ("x: [B, *shape], |x| <= 1, `a * b|c`", r"x: [B, \*shape], \|x\| <= 1, `a * b|c`"),
+        ("*never* clipped, **always** so", "*never* clipped, **always** so"),
+        ("    channels: C.", r"    channels: C\."),
+        ("    A sum of x_0 and eps. B follows.", "    A sum of x_0 and eps. B follows."),
+    ],
+)
+def test_docstrings_are_text_and_no_markup(written, read):
+    lines = [written, ">>> a | b * c", "a * b", "", written]
+    docstrings.process(None, "function", "f", None, None, lines)
+    assert lines == [read, ">>> a | b * c", "a * b", "", read]
 
 
 # --- quizzes and progress ----------------------------------------------------------------------------------------
