@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("book", "notebooks", "results", "minidiff", "*.md", "*.toml", "*.txt", "*.cff")
-MADE = {"_build", "vendor", "__pycache__", ".ipynb_checkpoints"}
+MADE = {"_build", "api", "vendor", "__pycache__", ".ipynb_checkpoints"}  # folders, not sources
 
 
 def digest(root: Path) -> str:
@@ -25,7 +25,7 @@ def digest(root: Path) -> str:
     found = (path for pattern in SOURCES for path in root.glob(pattern))
     files = (file for path in found for file in ([path] if path.is_file() else path.rglob("*")))
     total = hashlib.sha256()
-    for file in sorted(file for file in files if file.is_file() and not MADE & set(file.parts)):
+    for file in sorted(file for file in files if file.is_file() and not MADE & set(file.relative_to(root).parts)):
         total.update(f"{file.relative_to(root).as_posix()} {file.stat().st_size}\n".encode())
         total.update(file.read_bytes())
     return total.hexdigest()

@@ -8,12 +8,11 @@ from urllib.parse import unquote, urldefrag, urljoin
 import page_checks
 import pytest
 import widgets
-import yaml
 from playwright.sync_api import expect
 
 ROOT = Path(__file__).resolve().parents[2]
-TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text("utf-8"))
-PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+FIRST, *OTHERS = re.findall(r"\b(?:root|file): (\S+)", (ROOT / "book" / "_toc.yml").read_text("utf-8"))
+PAGES = [FIRST, *OTHERS]
 LESSONS = [page for page in PAGES if page.startswith("notebooks/")]
 PLAYED = [page for page in LESSONS if '"<div class=\\"minidiff-player' in (ROOT / f"{page}.ipynb").read_text("utf-8")]
 
@@ -71,11 +70,12 @@ def test_folds_open(visit, name):
 @pytest.mark.parametrize("name", LESSONS)
 def test_quiz_answers(visit, name):
     watched = visit(f"{name}.html")
-    assert len(widgets.verdicts(watched.page)) >= 4
+    assert len(widgets.verdicts(watched.page.locator("article"))) >= 4
     assert watched.faults() == []
 
 
 def search(page, words):
+    page.get_by_role("button", name="Search").filter(visible=True).first.click()
     field = page.locator("form.bd-search input[type=search]:visible").first
     field.fill(words)
     field.press("Enter")
@@ -85,7 +85,7 @@ def search(page, words):
 
 
 def test_search_finds_guidance(visit):
-    watched = visit(f"{TOC['root']}.html")
+    watched = visit(f"{FIRST}.html")
     hits = search(watched.page, "classifier-free guidance")
     lesson = hits.and_(watched.page.locator("a[href*='03_ddpm_training']")).first
     expect(lesson).to_be_visible()
@@ -96,7 +96,7 @@ def test_search_finds_guidance(visit):
 
 
 def test_search_finds_nothing_where_there_is_nothing(visit):
-    assert search(visit(f"{TOC['root']}.html").page, "zyzzyva").count() == 0
+    assert search(visit(f"{FIRST}.html").page, "zyzzyva").count() == 0
 
 
 class Marks(HTMLParser):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from playwright.sync_api import expect
 
@@ -77,8 +78,7 @@ def unfold(fold) -> str:
 
 def folded_verdicts(scope) -> list[str]:
     """Answer every option of the quizzes whose options fold open; returns what each of them said."""
-    options = scope.locator("details").filter(has=scope.page.locator("summary", has_text=r". "))
-    lettered = [fold for fold in options.all() if fold.locator("> summary").inner_text()[1:3] == ". "]
+    lettered = [fold for fold in scope.locator("details").all() if fold.locator("summary").inner_text()[1:3] == ". "]
     return [unfold(fold) for fold in lettered]
 
 
@@ -88,9 +88,10 @@ def live_verdicts(scope) -> list[str]:
     for quiz in scope.locator(".minidiff-quiz:has([role=status])").all():
         status = quiz.get_by_role("status")
         for option in quiz.locator("label, button[type=button]").all():
+            before = status.inner_text()
             option.click()
-            expect(status).not_to_be_empty()
-            found.append(status.inner_text().strip())
+            expect(status).not_to_have_text(before)
+            found.append(re.sub(r"^[A-Z]\. ", "", status.inner_text().strip()))
     return found
 
 
