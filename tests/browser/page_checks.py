@@ -5,10 +5,12 @@ from __future__ import annotations
 _TEXT = """() => {
   const found = [], outside = "script, style, code, pre, textarea, mjx-container, noscript";
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  const raw = /\\\\[([]|\\$[^$\\s][^$]*\\$|\\\\(?:frac|sqrt|bar|hat|alpha|beta|epsilon|sigma|mathcal|begin|text|left)\\b/;
+  const command = /\\\\[([]|\\\\(?:frac|sqrt|bar|hat|alpha|beta|epsilon|sigma|mathcal|begin|text|left)\\b/;
+  const dollars = /\\$[^$\\s](?:[^$]*[^$\\s])?\\$(?!\\d)/;
   while (walker.nextNode()) {
     const node = walker.currentNode;
-    if (!node.parentElement.closest(outside) && raw.test(node.data)) found.push("raw TeX: " + node.data.trim());
+    if (!node.parentElement.closest(outside) && (command.test(node.data) || dollars.test(node.data)))
+      found.push("raw TeX: " + node.data.trim());
   }
   for (const place of document.querySelectorAll(".math"))
     if (!place.querySelector("mjx-container")) found.push("not typeset: " + place.textContent.trim());

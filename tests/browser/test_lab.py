@@ -20,6 +20,8 @@ ANSWERED = {
     "02": ("q_sample", "variance_as_deviation", True),
     "03": ("noise_loss", None, True),
 }
+# The one picture that a lesson asks another host for; the book leaves its cell out.
+BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -87,7 +89,7 @@ def test_lesson_in_jupyterlab(notebook, lesson):
         expect(verdict).to_have_attribute("data-status", status)
         if status == "wrong":
             expect(verdict).to_contain_text(diagnosis.replace("`", "").replace("*", ""))
-    assert watched.foreign == []
+    assert set(watched.foreign) <= {BADGE}
 
 
 def test_a_notebook_with_an_error_is_not_taken_for_done(notebook):

@@ -7,25 +7,43 @@ import re
 
 from playwright.sync_api import expect
 
+SECONDS = 10.0  # until something that does not happen is given up
+# Pauses a film as soon as its second frame is there, whatever else the machine does; that it then stays there can only
+# be told over time, two frames of its own.
+_PAUSE = """(root, [stay, wait]) => {
+  const slider = root.querySelector("input"), button = root.querySelector("button");
+  root.paused = new Promise((done) => {
+    setTimeout(() => done(["it never moved"]), wait + stay);
+    new MutationObserver((changes, watcher) => {
+      watcher.disconnect();
+      button.click();
+      const frame = slider.value;
+      setTimeout(() => done([frame, slider.value, button.textContent]), stay);
+    }).observe(root.querySelector("output"), {childList: true, characterData: true, subtree: true});
+  });
+}"""
 
-def drive(player) -> None:
+
+def drive(player, seconds: float = SECONDS) -> None:
     """Move a player's slider by keyboard and mouse, play it, and see picture and caption follow.
 
     Args:
         player: Playwright's locator of one `.minidiff-player`.
+        seconds: how long to wait for what must come.
 
     Raises:
-        AssertionError: if a control is missing, or the picture or its caption stays as it was.
+        AssertionError: if a control is missing, or the picture, its caption or the button stays as it was.
     """
     film = json.loads(player.get_attribute("data-film"))
     slider, button = player.locator("input[type=range]"), player.get_by_role("button")
     stage, caption, last = player.locator(".md-stage"), player.locator("output"), len(film["captions"]) - 1
-    slider.scroll_into_view_if_needed(timeout=5000)
-    expect(slider).to_be_visible()
+    wait = 1000 * seconds
+    expect(slider).to_be_visible(timeout=wait)
+    slider.scroll_into_view_if_needed()
 
     def at(frame: int) -> bytes:
-        expect(slider).to_have_value(str(frame))
-        expect(caption).to_have_text(film["captions"][frame])
+        expect(slider).to_have_value(str(frame), timeout=wait)
+        expect(caption).to_have_text(film["captions"][frame], timeout=wait)
         return stage.screenshot()
 
     slider.press("Home")
@@ -39,50 +57,46 @@ def drive(player) -> None:
     slider.click(position={"x": 2, "y": box["height"] / 2})
     assert at(0) == first, "the first frame looks otherwise when one comes back to it"
 
-    expect(button).to_have_text("Play")
+    player.evaluate(_PAUSE, [2 * film["delay"], wait])
     button.click()
-    expect(caption).not_to_have_text(film["captions"][0])
-    button.click()
-    expect(button).to_have_text("Play")
-    paused = slider.input_value()
-    # That nothing happens can only be told over time: two frames of the film's own.
-    slider.page.evaluate("(ms) => new Promise((done) => setTimeout(done, ms))", 2 * film["delay"])
-    expect(slider).to_have_value(paused, timeout=1)
+    assert player.evaluate("(root) => root.paused") == ["1", "1", "Play"], "it does not play, or cannot be paused"
 
     slider.press("End")
     slider.press("ArrowLeft")
     button.click()
-    expect(button).to_have_text("Play", timeout=10 * film["delay"] + 5000)
+    expect(button).to_have_text("Play", timeout=3 * film["delay"] + wait)
     assert at(last) == end, "the last frame looks otherwise when it is played"
 
 
-def unfold(fold) -> str:
+def unfold(fold, seconds: float = SECONDS) -> str:
     """Open a fold with the mouse, close it and open it again; returns the text that it held back.
 
     Args:
         fold: Playwright's locator of one `<details>` that is closed.
+        seconds: how long to wait for what must come.
 
     Raises:
         AssertionError: if it is open at the start, or does not follow.
     """
     summary, body = fold.locator("> summary"), fold.locator("> :not(summary)").first
-    expect(body).not_to_be_visible()
+    wait = 1000 * seconds
+    expect(body).not_to_be_visible(timeout=wait)
     summary.click()
-    expect(body).to_be_visible()
+    expect(body).to_be_visible(timeout=wait)
     summary.click()
-    expect(body).not_to_be_visible()
+    expect(body).not_to_be_visible(timeout=wait)
     summary.click()
-    expect(body).to_be_visible()
+    expect(body).to_be_visible(timeout=wait)
     return fold.inner_text().removeprefix(summary.inner_text()).strip()
 
 
-def folded_verdicts(scope) -> list[str]:
+def folded_verdicts(scope, seconds: float = SECONDS) -> list[str]:
     """Answer every option of the quizzes whose options fold open; returns what each of them said."""
     lettered = [fold for fold in scope.locator("details").all() if fold.locator("summary").inner_text()[1:3] == ". "]
-    return [unfold(fold) for fold in lettered]
+    return [unfold(fold, seconds) for fold in lettered]
 
 
-def live_verdicts(scope) -> list[str]:
+def live_verdicts(scope, seconds: float = SECONDS) -> list[str]:
     """Answer every option of the quizzes with buttons or labels; returns what the status said each time."""
     found = []
     for quiz in scope.locator(".minidiff-quiz:has([role=status])").all():
@@ -90,18 +104,18 @@ def live_verdicts(scope) -> list[str]:
         for option in quiz.locator("label, button[type=button]").all():
             before = status.inner_text()
             option.click()
-            expect(status).not_to_have_text(before)
+            expect(status).not_to_have_text(before, timeout=1000 * seconds)
             found.append(re.sub(r"^[A-Z]\. ", "", status.inner_text().strip()))
     return found
 
 
-def verdicts(scope) -> list[str]:
+def verdicts(scope, seconds: float = SECONDS) -> list[str]:
     """What every option of every quiz says when it is chosen.
 
     Raises:
         AssertionError: if there is none, one says neither Right nor No, or a question has no right option.
     """
-    found = live_verdicts(scope) + folded_verdicts(scope)
+    found = live_verdicts(scope, seconds) + folded_verdicts(scope, seconds)
     assert found, "no quiz was found"
     neither = [said for said in found if not said.startswith(("Right.", "No."))]
     assert not neither, f"an option gives no verdict: {neither}"
