@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,7 +19,7 @@ Turn distances into covers, equation (1). `distance` holds each pixel centre's d
 inside; `pixel` is the side of a pixel, in the same unit.
 
 A pixel whose centre lies on the edge is half covered. Half a pixel's side further in it is covered whole, half a side
-further out not at all, and in between the cover changes in a straight line.""",
+further out not at all, and in between the cover changes in a straight line. It must work on whole tensors at once.""",
     minutes=5,
     difficulty=1,
     starter='''\
@@ -70,11 +72,22 @@ def cover(distance, pixel):
 
 def _tokens(caption: str, words: list[str], length: int) -> Tensor:
     number = {word: i for i, word in enumerate(words)}
-    said = [number.get(word, 3) for word in caption.lower().split()]
+    said = [number.get(word, 3) for word in re.findall(r"[^\s,]+|,", caption.lower())]
     return torch.tensor(([1, *said, 2] + [0] * length)[:length])
 
 
-WORDS = ["<pad>", "<begin>", "<end>", "<unknown>", "a", "blue", "circle", "red", "small", "star"]
+WORDS = ["<pad>", "<begin>", "<end>", "<unknown>", ",", "a", "blue", "circle", "red", "small", "star", "top"]
+_WRONG = "def encode(caption, words, length):\n    said = {}\n    number = {{w: i for i, w in enumerate(words)}}\n"
+
+
+def _wrong(said: str, rest: str) -> str:
+    """A wrong answer that differs from the solution in its words, or in what it makes of them."""
+    return _WRONG.format(said) + rest
+
+
+_SAID = 'caption.lower().replace(",", " , ").split()'
+_NUMBERS = "    tokens = [1] + [number.get(w, 3) for w in said] + [2]\n"
+_PADDED = "    return tokens + [0] * (length - len(tokens))\n"
 
 ENCODE = Exercise(
     id="00.encode",
@@ -83,8 +96,9 @@ ENCODE = Exercise(
 Write a word tokenizer. `words` is a list that begins with `<pad>`, `<begin>`, `<end>`, `<unknown>`; the number of a
 word is its place in the list.
 
-Split the caption at spaces, in lower case. The answer is a list of exactly `length` numbers: begin, the words (unknown
-for those that are not in the list), end, then padding. The captions here are short enough.""",
+Bring the caption into lower case and split it at white space; a comma is a word of its own ("top, a" has three words),
+and an empty caption has none. Return a list of exactly `length` numbers: begin, the words (unknown for those that are
+not in the list), end, then padding. The captions here are short enough.""",
     minutes=8,
     difficulty=2,
     starter='''\
@@ -96,62 +110,63 @@ def encode(caption, words, length):
 def encode(caption, words, length):
     """caption: a string; words: list of strings, the first four special -> list of `length` numbers"""
     number = {word: i for i, word in enumerate(words)}
-    tokens = [1] + [number.get(word, 3) for word in caption.lower().split()] + [2]
+    said = caption.lower().replace(",", " , ").split()
+    tokens = [1] + [number.get(word, 3) for word in said] + [2]
     return tokens + [0] * (length - len(tokens))
 ''',
     hints=(
-        "A dictionary from word to number makes the look-up one call: `{word: i for i, word in enumerate(words)}`.",
-        "`dictionary.get(word, 3)` gives 3 where the word is missing.",
+        "A dictionary from word to number makes the look-up one call: `{word: i for i, word in enumerate(words)}`, "
+        "and `dictionary.get(word, 3)` gives 3 where the word is missing.",
+        "`replace(',', ' , ')` sets a comma free; `split()` without an argument takes any white space, and makes of "
+        "an empty text an empty list.",
         "How many zeros are left to append once begin, words and end are there?",
     ),
     wrong={
         "no_ends": (
-            "def encode(caption, words, length):\n"
-            "    tokens = [words.index(w) if w in words else 3 for w in caption.lower().split()]\n"
-            "    return tokens + [0] * (length - len(tokens))\n",
-            "Begin and end are missing. A text encoder reads the caption off at the end token, and the empty caption "
+            _wrong(_SAID, "    tokens = [number.get(w, 3) for w in said]\n" + _PADDED),
+            "Begin and end are missing. A text encoder has to know where the caption stops, and the empty caption "
             "would be nothing but padding.",
         ),
         "end_after_padding": (
-            "def encode(caption, words, length):\n"
-            "    tokens = [1] + [words.index(w) if w in words else 3 for w in caption.lower().split()]\n"
-            "    return tokens + [0] * (length - len(tokens) - 1) + [2]\n",
+            _wrong(_SAID, "    tokens = [1] + [number.get(w, 3) for w in said]\n"
+                   "    return tokens + [0] * (length - len(tokens) - 1) + [2]\n"),
             "The end comes right after the last word, and padding after the end.",
         ),
         "padding_first": (
-            "def encode(caption, words, length):\n"
-            "    tokens = [1] + [words.index(w) if w in words else 3 for w in caption.lower().split()] + [2]\n"
-            "    return [0] * (length - len(tokens)) + tokens\n",
+            _wrong(_SAID, _NUMBERS + "    return [0] * (length - len(tokens)) + tokens\n"),
             "You pad on the left. Here padding stands on the right, so that begin is always at place 0.",
         ),
         "unknown_dropped": (
-            "def encode(caption, words, length):\n"
-            "    tokens = [1] + [words.index(w) for w in caption.lower().split() if w in words] + [2]\n"
-            "    return tokens + [0] * (length - len(tokens))\n",
+            _wrong(_SAID, "    tokens = [1] + [number[w] for w in said if w in number] + [2]\n" + _PADDED),
             "You leave unknown words out, so 'a green star' and 'a star' become the same. The model should at least "
             "see that there was a word.",
         ),
         "unknown_as_padding": (
-            "def encode(caption, words, length):\n"
-            "    tokens = [1] + [words.index(w) if w in words else 0 for w in caption.lower().split()] + [2]\n"
-            "    return tokens + [0] * (length - len(tokens))\n",
+            _wrong(_SAID, "    tokens = [1] + [number.get(w, 0) for w in said] + [2]\n" + _PADDED),
             "You write padding for an unknown word. Padding says 'no word here'; 3 says 'a word that I do not know'.",
         ),
         "case": (
-            "def encode(caption, words, length):\n"
-            "    tokens = [1] + [words.index(w) if w in words else 3 for w in caption.split()] + [2]\n"
-            "    return tokens + [0] * (length - len(tokens))\n",
+            _wrong('caption.replace(",", " , ").split()', _NUMBERS + _PADDED),
             "'A' and 'a' are the same word: bring the caption into lower case first.",
+        ),
+        "comma_glued": (
+            _wrong("caption.lower().split()", _NUMBERS + _PADDED),
+            "A word with a comma at its end is not in the list: 'top,' becomes unknown. Make the comma a word of its "
+            "own first.",
+        ),
+        "one_space": (
+            _wrong('caption.lower().replace(",", " , ").split(" ")', _NUMBERS + _PADDED),
+            "`split(' ')` finds an empty word in an empty caption, and between two spaces. `split()` without an "
+            "argument does not.",
         ),
     },
     probes=lambda rng: [
         ("A small red circle", WORDS, 9),
         ("", WORDS, 4),
-        ("a GREEN star", WORDS[:4] + WORDS[:3:-1], 7),
-        ("blue purple Circle a", WORDS, 6),
+        ("top, a GREEN star", WORDS[:4] + WORDS[:3:-1], 9),
+        ("blue purple  Circle a", WORDS, 8),
     ],
     oracle=lambda caption, words, length: _tokens(caption, words, length).tolist(),
-)
-
+)  # fmt: skip
 
 EXERCISES = (COVER, ENCODE, NEAREST_DRAWING, SHARE_RIGHT)

@@ -47,16 +47,17 @@ def beside(x: Tensor, names: Sequence[str]) -> None:
 
     readings = shapes.read(x)
     again = shapes.redraw(readings, x.shape[-1])
-    figure, axes = plt.subplots(2, len(x), figsize=(9, 4.0), squeeze=False)
+    lines = max(len(textwrap.wrap(name, 20)) for name in names)
+    figure, axes = plt.subplots(2, len(x), figsize=(9, 3.85 + 0.15 * lines), squeeze=False)
     for column, reading in enumerate(readings):
         top, bottom = axes[:, column]
         top.imshow(to_uint8(x)[column].permute(1, 2, 0))
-        top.set_title(names[column], fontsize=9)
+        top.set_title("\n".join(textwrap.wrap(names[column], 20)), fontsize=9 if len(names[column]) <= 20 else 8)
         bottom.imshow(to_uint8(again)[column].permute(1, 2, 0))
         said = shapes.caption(reading.scene) if reading.scene else reading.reason
         text = f"{said}\n(confidence {reading.confidence:.2f})" if reading.scene else said
-        lines = "\n".join(line for part in text.split("\n") for line in textwrap.wrap(part, 21))
-        bottom.text(0.5, -0.06, lines, transform=bottom.transAxes, ha="center", va="top", fontsize=8)
+        wrapped = "\n".join(line for part in text.split("\n") for line in textwrap.wrap(part, 21))
+        bottom.text(0.5, -0.06, wrapped, transform=bottom.transAxes, ha="center", va="top", fontsize=8)
         for axis in (top, bottom):
             axis.set(xticks=[], yticks=[])
     axes[0, 0].set_ylabel("given", fontsize=9)
@@ -98,7 +99,7 @@ def distances(name: str, pixels: int = 16) -> None:
     image = axes[0].imshow(d, extent=(-1.3, 1.3, 1.3, -1.3), cmap="RdBu", vmin=-1, vmax=1)
     axes[0].contour(fine, fine, d, levels=[0.0], colors="black", linewidths=2)
     axes[0].set_title("signed distance", fontsize=10)
-    figure.colorbar(image, ax=axes[0], shrink=0.8)
+    figure.colorbar(image, ax=axes[0], shrink=0.8, label="in halves of the width")
     side = 2.6 / pixels
     at = -1.3 + side * (torch.arange(pixels) + 0.5)
     d = shapes.signed_distance(name, at[None], at[:, None])
@@ -110,3 +111,42 @@ def distances(name: str, pixels: int = 16) -> None:
         axis.set_title(f"{title}, {pixels} x {pixels} pixels", fontsize=10)
     for axis in axes:
         axis.set(xticks=[], yticks=[])
+
+
+def candidates(x: Tensor, patch: Tensor, covers: Tensor, noise: float) -> None:
+    """Draw what each shape's best drawing leaves unexplained of a patch.
+
+    Args:
+        x: [3,H,W], the picture.
+        patch: [3,H,W], less its background.
+        covers: [8,H,W], one for each shape.
+        noise: what the true drawing would leave.
+    """
+    import matplotlib.pyplot as plt
+
+    shared = torch.einsum("chw,khw->kc", patch, covers)
+    drawn = (shared / covers.square().sum(dim=(1, 2))[:, None])[:, :, None, None] * covers[:, None]
+    rest = (patch - drawn).square().sum(dim=(1, 2, 3))
+    figure, (first, second) = plt.subplots(1, 2, figsize=(9, 2.9), width_ratios=(1, 2.4))
+    first.imshow(to_uint8(x).permute(1, 2, 0))
+    first.set(xticks=[], yticks=[], title="what is read")
+    colours = [plots.MODEL if i == rest.argmin() else plots.NOISE for i in range(len(rest))]
+    second.scatter(rest, range(len(rest)), color=colours, s=60, zorder=2)
+    second.axvline(noise, color=plots.TRUTH, ls=":", label="the noise alone")
+    second.set_yticks(range(len(rest)), shapes.SHAPES)
+    second.set(xlabel="sum of squares left unexplained", title="eight candidates")
+    second.invert_yaxis()
+    second.legend(loc="lower right")
+
+
+def stated(scene: shapes.Scene | None) -> dict[str, str] | None:
+    """A scene of one object as a dictionary of what it states; None stays None.
+
+    >>> stated(shapes.parse("a red star at the top"))
+    {'shape': 'star', 'colour': 'red', 'place': 'top'}
+    """
+    if scene is None:
+        return None
+    (thing,) = scene.things
+    found = {"shape": thing.shape, "colour": thing.colour, "size": thing.size, "place": scene.place}
+    return {name: value for name, value in (found | {"background": scene.background}).items() if value}

@@ -17,6 +17,15 @@ def _probe(rng: torch.Generator, k: int, h: int, w: int) -> tuple[Tensor, Tensor
     return patch, covers
 
 
+def _nested(rng: torch.Generator, middle: float) -> tuple[Tensor, Tensor]:
+    """Discs one inside the other; the picture shows the second largest, with another strength in its middle."""
+    u, v = torch.arange(9.0) - 4, torch.arange(11.0)[:, None] - 5
+    covers = torch.stack([((u**2 + v**2).sqrt() < r).float() for r in (1.5, 2.5, 4.2, 5.2)])  # [4,11,9]
+    colour = torch.tensor([0.8, -0.5, 0.3])[torch.randperm(3, generator=rng)]
+    shade = covers[2] + middle * covers[0]
+    return colour[:, None, None] * shade + 0.02 * torch.randn(3, 11, 9, generator=rng), covers
+
+
 def _nearest(patch: Tensor, covers: Tensor) -> tuple[int, Tensor]:
     pixels = patch.flatten(1).T.numpy()  # [P,3]
     fits = [np.linalg.lstsq(t.flatten()[:, None].numpy(), pixels, rcond=None) for t in covers]
@@ -34,8 +43,8 @@ Read a shape by drawing, equations (2) and (3). `patch` is a piece of a picture,
 covers of K shapes that it might be.
 
 For each cover take the colour that fits best, then see how much of the patch it leaves unexplained. Return the index of
-the cover that leaves least, and its colour.""",
-    minutes=12,
+the cover that leaves least, and its colour. A loop over the covers is fine.""",
+    minutes=20,
     difficulty=3,
     starter='''\
 def nearest_drawing(patch, covers):
@@ -48,8 +57,8 @@ def nearest_drawing(patch, covers):
     shared = torch.einsum("chw,khw->kc", patch, covers)
     colours = shared / covers.square().sum(dim=(1, 2))[:, None]
     drawn = colours[:, :, None, None] * covers[:, None]
-    left = (patch - drawn).square().sum(dim=(1, 2, 3))
-    best = left.argmin()
+    rest = (patch - drawn).square().sum(dim=(1, 2, 3))
+    best = rest.argmin()
     return best, colours[best]
 ''',
     hints=(
@@ -66,31 +75,47 @@ def nearest_drawing(patch, covers):
         ),
         "mean_colour": (
             _HEAD + "    colours = shared / covers.sum(dim=(1, 2))[:, None]\n"
-            "    left = (patch - colours[:, :, None, None] * covers[:, None]).square().sum(dim=(1, 2, 3))\n"
-            "    best = left.argmin()\n    return best, colours[best]\n",
+            "    rest = (patch - colours[:, :, None, None] * covers[:, None]).square().sum(dim=(1, 2, 3))\n"
+            "    best = rest.argmin()\n    return best, colours[best]\n",
             "You divide by the sum of the cover; least squares divides by the sum of its *square*. They differ at "
             "every pixel that is covered in part.",
         ),
+        "strongest_colour": (
+            _HEAD + "    colours = shared / covers.square().sum(dim=(1, 2))[:, None]\n"
+            "    best = colours.norm(dim=1).argmax()\n    return best, colours[best]\n",
+            "You take the cover whose colour comes out strongest. A small cover in the middle of a large shape gets a "
+            "fine colour and explains little of it.",
+        ),
+        "inside_only": (
+            _HEAD + "    colours = shared / covers.square().sum(dim=(1, 2))[:, None]\n"
+            "    rest = (patch - colours[:, :, None, None] * covers[:, None]).square() * (covers[:, None] > 0)\n"
+            "    best = rest.sum(dim=(1, 2, 3)).argmin()\n    return best, colours[best]\n",
+            "You count what is unexplained only inside the cover. Then the smallest cover always does best: what lies "
+            "outside it has to be explained too.",
+        ),
         "most_left": (
             _HEAD + "    colours = shared / covers.square().sum(dim=(1, 2))[:, None]\n"
-            "    left = (patch - colours[:, :, None, None] * covers[:, None]).square().sum(dim=(1, 2, 3))\n"
-            "    best = left.argmax()\n    return best, colours[best]\n",
+            "    rest = (patch - colours[:, :, None, None] * covers[:, None]).square().sum(dim=(1, 2, 3))\n"
+            "    best = rest.argmax()\n    return best, colours[best]\n",
             "You return the cover that leaves *most* unexplained.",
         ),
         "channels_cancel": (
             _HEAD + "    colours = shared / covers.square().sum(dim=(1, 2))[:, None]\n"
-            "    left = (patch - colours[:, :, None, None] * covers[:, None]).sum(dim=1).square().sum(dim=(1, 2))\n"
-            "    best = left.argmin()\n    return best, colours[best]\n",
+            "    rest = (patch - colours[:, :, None, None] * covers[:, None]).sum(dim=1).square().sum(dim=(1, 2))\n"
+            "    best = rest.argmin()\n    return best, colours[best]\n",
             "You add up the channels before you square, so that too much red makes up for too little green.",
         ),
         "signs_cancel": (
             _HEAD + "    colours = shared / covers.square().sum(dim=(1, 2))[:, None]\n"
-            "    left = (patch - colours[:, :, None, None] * covers[:, None]).sum(dim=(1, 2, 3))\n"
-            "    best = left.argmin()\n    return best, colours[best]\n",
+            "    rest = (patch - colours[:, :, None, None] * covers[:, None]).sum(dim=(1, 2, 3))\n"
+            "    best = rest.argmin()\n    return best, colours[best]\n",
             "You add up differences without squaring them: too bright here makes up for too dark there.",
         ),
     },
-    probes=lambda rng: [_probe(rng, k, h, w) for k, h, w in ((5, 7, 9), (3, 11, 6), (8, 5, 13), (7, 6, 4), (9, 10, 8))],
+    probes=lambda rng: [
+        *(_probe(rng, k, h, w) for k, h, w in ((5, 7, 9), (3, 11, 6), (8, 5, 13), (7, 6, 4), (9, 10, 8))),
+        *(_nested(rng, middle) for middle in (0.3, -0.3)),
+    ],  # fmt: skip
     oracle=_nearest,
 )
 
@@ -121,11 +146,12 @@ SHARE_RIGHT = Exercise(
     id="00.share_right",
     title="what counts as right",
     prompt="""\
-A caption asks for some attributes, and a picture was read. Count the share of pictures in which *every* attribute that
-was asked for is right.
+A caption asks for some attributes, and a picture was read. Compute the share of pictures, between 0 and 1, in which
+*every* attribute that was asked for is right.
 
 `asked` is a list of dictionaries such as `{"shape": "star", "colour": "red"}`; what is missing was not asked for and
-does not count. `read` has a dictionary for each, or `None` where nothing was recognisable.""",
+does not count. `read` has a dictionary for each, or `None` where nothing was recognisable: such a picture is wrong, but
+it is a picture.""",
     minutes=6,
     difficulty=2,
     starter='''\

@@ -15,7 +15,7 @@ TABLE: dict[str, dict[str, tuple[int, int, int]]] = {
     "00": {
         "scenes": (20, 400, 2000),  # pictures read at each level of noise
         "drawn": (50, 2000, 20000),  # pictures by which the speed of drawing is told
-        "tries": (500, 20000, 200000),  # pictures of the imaginary generator
+        "wishes": (20, 200, 1000),  # pictures of a generator that fails in a known way
     },
     "02": {
         "particles": (400, 4000, 20000),  # particles of the simulated gas
