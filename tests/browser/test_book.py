@@ -63,6 +63,7 @@ def test_folds_open(visit, name):
         assert folds.count() >= 4
         for fold in folds.all():
             assert len(widgets.unfold(fold)) > 10
+        widgets.fold_up(folds.first)
     hidden = page.locator("details.hide").first
     assert "#@title" in widgets.unfold(hidden)
 

@@ -69,7 +69,7 @@ def drive(player, seconds: float = SECONDS) -> None:
 
 
 def unfold(fold, seconds: float = SECONDS) -> str:
-    """Open a fold with the mouse, close it and open it again; returns the text that it held back.
+    """Open a fold with the mouse; returns the text that it held back.
 
     Args:
         fold: Playwright's locator of one `<details>` that is closed.
@@ -83,11 +83,17 @@ def unfold(fold, seconds: float = SECONDS) -> str:
     expect(body).not_to_be_visible(timeout=wait)
     summary.click()
     expect(body).to_be_visible(timeout=wait)
-    summary.click()
-    expect(body).not_to_be_visible(timeout=wait)
-    summary.click()
-    expect(body).to_be_visible(timeout=wait)
     return fold.inner_text().removeprefix(summary.inner_text()).strip()
+
+
+def fold_up(fold) -> None:
+    """Close a fold that is open.
+
+    Raises:
+        AssertionError: if it stays open.
+    """
+    fold.locator("> summary").click()
+    expect(fold.locator("> :not(summary)").first).not_to_be_visible()
 
 
 def folded_verdicts(scope, seconds: float = SECONDS) -> list[str]:
