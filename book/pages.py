@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+
+import api  # beside this file
+import progress
 
 ROOT = Path(__file__).resolve().parents[1]
 # Tags that make a browser fetch what their attribute names, without being asked.
@@ -33,11 +37,18 @@ def last_run() -> str:
 
 
 def write(folder: Path) -> None:
-    """Write `claims.md`, `last-run.md` and what the gallery shows; pages of the book include them."""
+    """Write the API pages, and into `folder` what other pages include: claims, last run, progress, the gallery."""
     from minidiff.course import gallery
     from minidiff.course.claims import table
 
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "static").mkdir(parents=True, exist_ok=True)
+    lessons = progress.lessons(ROOT / "notebooks")
+    (folder / "progress.md").write_text(progress.markdown(lessons), encoding="utf-8")
+    (folder / "static" / "course-data.js").write_text(progress.script(lessons), encoding="utf-8")
+    shutil.rmtree(ROOT / "book" / "api", ignore_errors=True)  # a page of a part that is gone must not stay
+    (ROOT / "book" / "api").mkdir()
+    for part in api.PARTS:
+        (ROOT / f"{api.docname(part)}.md").write_text(api.page(part), encoding="utf-8")
     (folder / "claims.md").write_text(table(ROOT / "results", "../notebooks"), encoding="utf-8")
     (folder / "last-run.md").write_text(last_run(), encoding="utf-8")
     (folder / "caption-world-marks.md").write_text(gallery.marks(ROOT / "results"), encoding="utf-8")

@@ -96,6 +96,9 @@ def badge(notebook: str) -> str:
 def setup_cell(lesson: str) -> str:
     """The set-up cell of a notebook: on Colab it installs minidiff and leaves every other package as it is.
 
+    What is there is pinned while pip runs, so it adds what is missing or fails. A folder `minidiff` beside the
+    notebook, as a clone leaves it, has no origin and does not count as installed.
+
     Args:
         lesson: number of the lesson, as in `"02"`.
     """
@@ -107,7 +110,7 @@ import subprocess
 import sys
 
 colab = "google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ
-if colab and importlib.util.find_spec("minidiff") is None:
+if colab and getattr(importlib.util.find_spec("minidiff"), "origin", None) is None:  # no package of that name
     source = os.environ.get("MINIDIFF_SOURCE", "git+{repository()}@main")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     with open("keep.txt", "w") as keep:  # what is there stays as it is, torch first of all

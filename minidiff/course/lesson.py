@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 import random
+import sys
 
 import numpy as np
 import torch
@@ -52,7 +54,10 @@ class Lesson:
         self._batches: dict[str, dict] = {}
 
     def setup(self, seed: int = 0) -> None:
-        """Seed everything, set the plot style and print device, profile and data set in one line."""
+        """Seed everything, set the plot style and print device, profile and data set in one line.
+
+        On Colab without a GPU a second line says how to get one.
+        """
         from minidiff.course import plots
 
         random.seed(seed)
@@ -62,11 +67,13 @@ class Lesson:
         wanted, where = self.dataset, f"Lesson {self.number} | device {self.device} | profile {self.profile.name}"
         if wanted == "shapes":
             print(f"{where} | data: the caption world, drawn where it is needed")
-            return
-        images = self.data("train")["x"]
-        print(f"{where} | data {self.dataset}, {len(images):,} pictures of {images.shape[-2]} x {images.shape[-1]}")
+        else:
+            images = self.data("train")["x"]
+            print(f"{where} | data {self.dataset}, {len(images):,} pictures of {images.shape[-2]} x {images.shape[-1]}")
         if self.dataset != wanted:
             print(f"{wanted} cannot be had here: the lesson goes on with {self.dataset}, and every cell still runs.")
+        if self.device == "cpu" and ("google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ):
+            print("Colab lends a GPU: choose Runtime > Change runtime type > T4 GPU, then run this cell again.")
 
     def data(self, split: str = "train") -> dict:
         """The data set as one batch on the lesson's device, `"x"` [N,C,H,W] in [-1,1] and `"y"` [N].

@@ -138,15 +138,15 @@ def player(
         ValueError: if there is no frame, the frames differ in size, the number of captions is another,
             `first` is no frame, or title or alt is empty.
     """
-    pictures = _pictures(frames, ncol)
-    _check(len(pictures), captions, first, title, alt)
-    data, mime, (columns, rows), (h, w) = _sheet(pictures, width, 6, 750 * kilobytes)
-    sharp = 1.5 * pictures[0].shape[1] <= width  # few, large pixels: keep their edges
+    drawn = pictures(frames, ncol)
+    _check(len(drawn), captions, first, title, alt)
+    data, mime, (columns, rows), (h, w) = _sheet(drawn, width, 6, 750 * kilobytes)
+    sharp = 1.5 * drawn[0].shape[1] <= width  # few, large pixels: keep their edges
     film = {
         "captions": list(captions), "columns": columns, "rows": rows, "width": w, "height": h,
-        "shown": width if sharp else min(width, pictures[0].shape[1]), "delay": round(1000 * delay), "first": first,
+        "shown": width if sharp else min(width, drawn[0].shape[1]), "delay": round(1000 * delay), "first": first,
     }  # fmt: skip
-    few = [pictures[i] for i in sorted({round(i) for i in np.linspace(0, len(pictures) - 1, _STRIP_FRAMES)})]
+    few = [drawn[i] for i in sorted({round(i) for i in np.linspace(0, len(drawn) - 1, _STRIP_FRAMES)})]
     strip, strip_mime, _, _ = _sheet(few, _STRIP_WIDTH // len(few), len(few), _STRIP_BYTES)
     text = f"{title}\n{alt}\nFrames: {'; '.join(captions)}"
     return Player(_html(film, data, mime, title, alt, sharp), text, strip, strip_mime)
@@ -166,6 +166,7 @@ def _html(film: dict, data: bytes, mime: str, title: str, alt: str, sharp: bool)
     source = f"data:{mime};base64,{base64.b64encode(data).decode()}"
     name, picture = html.escape(title), html.escape(alt)
     button = "color:inherit;background:none;border:1px solid currentColor;border-radius:4px;padding:0.2em 0;width:4.5em"
+    # aria-live: a film that plays must not be read out frame by frame; the slider says its caption when it is moved.
     # data-lm-suppress-shortcuts: else JupyterLab takes the arrow keys for its own commands.
     return f"""\
 <div class="minidiff-player" data-lm-suppress-shortcuts="true" data-film="{html.escape(json.dumps(film))}">
@@ -175,7 +176,7 @@ def _html(film: dict, data: bytes, mime: str, title: str, alt: str, sharp: bool)
 <button type="button" style="{button}">Play</button>
 <input type="range" min="0" max="{len(film["captions"]) - 1}" step="1" value="{film["first"]}" \
 aria-label="{name}" style="flex:1;min-width:4em">
-<output style="min-width:6em">{html.escape(film["captions"][film["first"]])}</output>
+<output aria-live="off" style="min-width:6em">{html.escape(film["captions"][film["first"]])}</output>
 </div>
 <div class="md-still">All frames, in rows from left to right: {html.escape("; ".join(film["captions"]))}.</div>
 </div>
@@ -184,8 +185,12 @@ aria-label="{name}" style="flex:1;min-width:4em">
 </script>"""
 
 
-def _pictures(frames: Tensor | Iterable, ncol: int) -> list[np.ndarray]:
-    """All frames as [H,W,3] uint8 arrays of one size."""
+def pictures(frames: Tensor | Iterable, ncol: int) -> list[np.ndarray]:
+    """All frames as [H,W,3] uint8 arrays of one size; see `player` for what they may be.
+
+    Raises:
+        ValueError: if they are something else, none, or differ in size.
+    """
     from minidiff.course.plots import montage
 
     if isinstance(frames, Tensor):

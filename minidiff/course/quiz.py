@@ -1,7 +1,13 @@
-"""Questions without a kernel and without a script: each option folds open to its verdict."""
+"""Questions without a kernel: each option folds open to its verdict, and in the book it becomes a button.
+
+A question is a `<div class="minidiff-quiz">` with one `<details>` for each option. That form needs no script, so it
+reads well on GitHub, in Colab and in JupyterLab, which strip scripts from Markdown; `book/_static/course.js` makes
+buttons of the same folds, and keeps which question was answered right at the first try.
+"""
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,20 +58,26 @@ class Question:
         """The question with options that fold open to their verdict and reason."""
         blocks = [
             f"<details><summary>{letter}. {inline(option)}</summary>"
-            f'<p style="margin-left:1.2em"><strong>{self._verdict(i)}</strong> {inline(self.why[i])}</p></details>'
+            f"<p><strong>{self._verdict(i)}</strong> {inline(self.why[i])}</p></details>"
             for i, (letter, option) in enumerate(self._lettered())
         ]
         html = f'<div class="minidiff-quiz"><p><strong>{inline(self.question)}</strong></p>{"".join(blocks)}</div>'
         answer = f"Answer: {string.ascii_uppercase[self.correct]}. {self.why[self.correct]}"
         return Shown(html, f"{self.ask().text}\n{answer}")
 
-    def markdown(self) -> str:
-        """The quiz as Markdown for a text cell: it then needs no output at all."""
+    def markdown(self, lesson: str) -> str:
+        """The quiz as Markdown for a text cell: it then needs no output at all.
+
+        Args:
+            lesson: number of the lesson, as in `"02"`; with the question's first words it makes the name under which
+                the reader's browser keeps the answer.
+        """
         blocks = [
             fold(f"{letter}. {inline(option)}", f"**{self._verdict(i)}** {self.why[i]}")
             for i, (letter, option) in enumerate(self._lettered())
         ]
-        return "\n\n".join([f"**{self.question}**", *blocks])
+        head = f'<div class="minidiff-quiz" data-question="{key(lesson, self.question)}">'
+        return "\n\n".join([head, f"**{self.question}**", *blocks, "</div>"])
 
     def review(self, answer: str) -> Shown:
         """Compare a prediction made at the start with what the lesson found.
@@ -90,6 +102,25 @@ class Question:
 
     def _verdict(self, i: int) -> str:
         return "Right." if i == self.correct else "No."
+
+
+def key(lesson: str, question: str) -> str:
+    """Name of a question: its lesson and its first words, so that it survives a change of order.
+
+    >>> key("02", "Why does `x_T` look like noise, and not like rain?")
+    '02.why-does-x-t-look-like-noise'
+    """
+    words = re.findall("[a-z0-9]+", question.lower())
+    return f"{lesson}.{'-'.join(words[:7])}"
+
+
+def asked(markdown: str) -> list[tuple[str, str]]:
+    """Every question of a text cell in quiz form, as (name, question).
+
+    >>> asked(Question("Is 1 + 1 = 2?", ("no", "yes"), ("Count again.", "Indeed."), correct=1).markdown("02"))
+    [('02.is-1-1-2', 'Is 1 + 1 = 2?')]
+    """
+    return re.findall(r'^<div class="minidiff-quiz" data-question="([^"]+)">\n\n\*\*(.+)\*\*$', markdown, re.M)
 
 
 def quiz(question: str, options: Sequence[str], correct: int, why: Sequence[str]) -> Shown:

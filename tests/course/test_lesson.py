@@ -7,6 +7,7 @@ import random
 import re
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import nbformat
@@ -120,6 +121,21 @@ def test_setup_seeds_and_says_what_is_used(monkeypatch, capsys):
     assert lines[1].startswith("mnist cannot be had here") and len(lines) == 3
 
 
+@pytest.mark.parametrize("data", ["mnist", "shapes"])
+def test_setup_on_colab_says_how_to_get_a_gpu(monkeypatch, capsys, data):
+    monkeypatch.setattr(Lesson, "data", lambda *_: {"x": torch.zeros(7, 1, 5, 3)})
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
+    for device, hinted in (("cpu", True), ("cuda", False)):
+        toy = Lesson("98", data)
+        toy.device = device
+        toy.setup()
+        assert ("Runtime > Change runtime type" in capsys.readouterr().out) == hinted
+    monkeypatch.delenv("COLAB_RELEASE_TAG")
+    toy.device = "cpu"
+    toy.setup()
+    assert "Runtime" not in capsys.readouterr().out
+
+
 def test_profile(monkeypatch):
     monkeypatch.setitem(TABLE, "98", {"steps": (3, 50, 700), "batch": (2, 4, 8)})
     for name in PROFILES:
@@ -158,13 +174,17 @@ def test_cells_of_an_exercise():
 
 
 def colab(monkeypatch, tmp_path, installed):
-    """Run the installing part of a set-up cell on a pretended machine; what it called."""
+    """Run the installing part of a set-up cell on a pretended machine; what it called.
+
+    A package is there, or none, or a mere folder of its name.
+    """
     import importlib.util
 
-    called = []
+    called, spec = [], {True: ModuleSpec("minidiff", None, origin="minidiff/__init__.py"), False: None}
+    spec["folder"] = ModuleSpec("minidiff", None, is_package=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MINIDIFF_SOURCE", raising=False)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec[installed])
     monkeypatch.setattr(subprocess, "run", lambda command, **_: called.append(command))
     exec(cells.setup_cell("02").split("\nimport math")[0], {})
     return called
@@ -175,6 +195,7 @@ def test_setup_cell_installs_on_colab_only(monkeypatch, tmp_path):
     assert colab(monkeypatch, tmp_path, installed=False) == []
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
     assert colab(monkeypatch, tmp_path, installed=True) == []
+    assert len(colab(monkeypatch, tmp_path, installed="folder")) == 2
     listed, install = colab(monkeypatch, tmp_path, installed=False)
     assert listed[0] == install[0] == sys.executable
     assert listed[-2:] == ["list", "--format=freeze"]
@@ -186,7 +207,7 @@ def test_setup_cell_fits_and_imports_what_sources_may_use():
     assert len(source.splitlines()) <= 25
     assert IMPORTS in source and source.endswith('lesson = Lesson("02")\nlesson.setup()')
     ast.parse(source)
-    assert re.fullmatch(r"https://\S+/\w[\w-]*/minidiff", cells.repository())
+    assert re.fullmatch(r"https://github\.com/[\w-]+/[\w.-]+", cells.repository())
     assert cells.badge("02_forward_diffusion").endswith("/blob/main/notebooks/02_forward_diffusion.ipynb)")
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from minidiff.course import plots
 from minidiff.course.player import player
-from minidiff.course.quiz import Question, quiz
+from minidiff.course.quiz import Question, asked, quiz
 from minidiff.diffusion import Step
 
 matplotlib.use("agg")
@@ -111,7 +111,16 @@ def test_quiz_says_right_once():
     assert "<script" not in shown.html
     assert repr(shown).endswith("Answer: A. It compares.")
     assert quiz(Q.question, Q.options, Q.correct, Q.why) == shown
-    assert Q.markdown().count("</summary>\n\n") == 3 and Q.markdown().count("**Right.**") == 1
+
+
+def test_quiz_as_markdown_is_read_back():
+    text = Q.markdown("02")
+    assert text.count("</summary>\n\n") == 3 and text.count("**Right.**") == 1
+    # Without the blank lines around it, what stands inside the <div> would not be read as Markdown.
+    assert text.startswith('<div class="minidiff-quiz" data-question="02.what-is-a-b">\n\n**What is')
+    assert text.endswith("\n\n</details>\n\n</div>")
+    assert asked(f"## Quiz\n\n{text}\n\n{text}") == [("02.what-is-a-b", "What is `a < b`?")] * 2
+    assert asked("**What?**\n\n<details>") == []
 
 
 def test_prediction_is_asked_without_and_reviewed_with_the_answer():

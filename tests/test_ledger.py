@@ -1,0 +1,228 @@
+"""The notation ledger of the book, row by row: the variable is there, is so named, and is what the page says."""
+
+import inspect
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from minidiff import data, diffusion, metrics, objectives, pretrained
+from minidiff.diffusion import Schedule, ddim, ddpm, denoiser
+
+LEDGER = Path(__file__).resolve().parents[1] / "book" / "notation.md"
+B, C, H, W, D, T = 5, 2, 3, 4, 6, 40
+SHAPE = (B, C, H, W)
+
+
+def rows():
+    """Variable cell -> shape cell, for each row of the page."""
+    lines = [line.split("|")[1:-1] for line in LEDGER.read_text("utf-8").splitlines() if line.startswith("| $")]
+    cells = [[cell.strip() for cell in line] for line in lines]
+    return {cell[1]: cell[2] for cell in cells}
+
+
+def parameters(function):
+    return inspect.signature(function).parameters
+
+
+schedule = Schedule.linear(T, 1e-3, 0.2)
+t = torch.tensor([1, 2, 17, 39, 40])
+rng = torch.Generator().manual_seed(0)
+x0, eps = (torch.randn(SHAPE, generator=rng, dtype=torch.float64) for _ in range(2))
+signal, noise = schedule.coefficients(t, x0)
+power = torch.cumprod(1 - torch.linspace(1e-3, 0.2, T, dtype=torch.float64), 0)  # alpha-bar, by another road
+
+
+def near(a, b):
+    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+    return True
+
+
+def x0_is_a_picture_in_range():
+    batch = data.load("digits", "test")
+    assert batch["x"].ndim == 4 and batch["x"].min() == -1 and batch["x"].max() == 1
+    return {"x0", "t", "eps"} <= set(parameters(Schedule.q_sample)) and "x0" in diffusion.Prediction._fields
+
+
+def x_t_has_the_noise_of_its_level():
+    a = power[t - 1].view(B, 1, 1, 1)
+    near(schedule.q_sample(x0, t, eps), a.sqrt() * x0 + (1 - a).sqrt() * eps)
+    return "x_t" in parameters(Schedule.split) and "x_t" in parameters(Schedule.posterior)
+
+
+def eps_is_the_noise_and_its_prediction():
+    near(schedule.target("eps", x0, eps, t), eps)
+    found = denoiser(lambda x_t, t: eps, schedule)(schedule.q_sample(x0, t, eps), t)
+    return near(found.eps, eps) and near(found.x0, x0)
+
+
+def v_is_the_mixture():
+    a = power[t - 1].view(B, 1, 1, 1)
+    return near(schedule.target("v", x0, eps, t), a.sqrt() * eps - (1 - a).sqrt() * x0)
+
+
+def y_is_the_class_and_one_more_means_any():
+    y = data.load("digits", "test")["y"]
+    assert y.shape == (len(y),) and set(y.tolist()) == set(range(10))
+    card = pretrained.load("mnist-ddpm").card
+    return card["diffusion"]["null_class"] == card["model"]["config"]["classes"] == 10
+
+
+def T_counts_the_levels():
+    return schedule.T == T and len(schedule.betas) == T
+
+
+def t_runs_from_1_to_T_and_0_is_clean():
+    seen = []
+
+    def model(x_t, t):
+        seen.extend(t.tolist())
+        return x_t
+
+    small, loss = Schedule.linear(3, 0.1, 0.2), {"x": torch.zeros(500, 1, 1, 1)}
+    objectives.DiffusionLoss(small)(model, loss)
+    assert set(seen) == {1, 2, 3}
+    return near(schedule.q_sample(x0, torch.zeros_like(t), eps), x0)
+
+
+def s_is_the_level_of_the_next_step():
+    s = torch.tensor([0, 1, 5, 20, 39])
+    near(schedule.posterior(x0, x0, t, torch.zeros_like(t)).mean, x0)  # at s = 0 there is nothing left to know
+    moves = [step.t for step in ddpm(denoiser(lambda x, t: x, schedule), schedule, x0.clone(), 4)]
+    return moves[-1] == 0 and s.shape == (B,) and "s" in parameters(Schedule.posterior)
+
+
+def beta_is_the_variance_of_one_step():
+    assert "betas" in parameters(Schedule.from_betas)
+    return near(schedule.betas, torch.linspace(1e-3, 0.2, T, dtype=torch.float64))
+
+
+def alpha_bar_starts_at_1():
+    return schedule.alpha_bar[0] == 1 and schedule.alpha_bar.dtype == torch.float64 and near(
+        schedule.alpha_bar[1:], power
+    )
+
+
+def signal_is_the_factor_of_x0():
+    assert "signal, noise = self.coefficients" in inspect.getsource(Schedule.q_sample)
+    return near(signal.flatten(), power[t - 1].sqrt())
+
+
+def noise_is_the_factor_of_eps():
+    return near(noise.flatten(), (1 - power[t - 1]).sqrt())
+
+
+def snr_is_signal_over_noise():
+    return near(schedule.snr()[1:], power / (1 - power)) and math.isinf(schedule.snr()[0])
+
+
+def the_two_bounds_of_the_reverse_variance():
+    assert parameters(ddpm)["variance"].default == "small"
+    s = t - 1
+    found = schedule.posterior(x0, x0, t, s)
+    near(found.log_var_max.exp().flatten(), schedule.betas[t - 1])
+    before = schedule.alpha_bar[s]
+    tilde = schedule.betas[t - 1] * (1 - before) / (1 - power[t - 1])
+    return near(found.log_var_min.exp().flatten()[1:], tilde[1:])  # at t = 1 it is 0, and floored
+
+
+def eta_is_0_without_noise_and_1_for_ddpm():
+    one = Schedule.linear(T, 1e-3, 0.2)
+    fixed = denoiser(lambda x, t: 0.3 * x, one)
+    still = [list(ddim(fixed, one, x0, 5, eta=0.0, rngs=diffusion.generators(range(k, k + B))))[-1].x for k in (0, 9)]
+    assert torch.equal(*still)
+    moving = [
+        next(iter(walk)).x
+        for walk in (
+            ddim(fixed, one, x0, 5, eta=1.0, rngs=diffusion.generators(range(B))),
+            ddpm(fixed, one, x0, 5, rngs=diffusion.generators(range(B))),
+        )
+    ]
+    torch.testing.assert_close(*moving, rtol=1e-6, atol=1e-6)
+    return True
+
+
+def scale_is_0_without_and_1_with_the_condition():
+    def ask(x_t, t, y):
+        value = y.view(-1, 1, 1, 1).expand_as(x_t).to(x_t.dtype)
+        return diffusion.Prediction(value, -value)
+
+    y, null = {"y": torch.full((B,), 3.0)}, {"y": torch.tensor([7.0])}
+    found = [diffusion.classifier_free(ask, y, null, scale=w)(x0, t).x0.unique().tolist() for w in (0.0, 1.0, 2.0)]
+    return found == [[7.0], [3.0], [-1.0]] and "scale" in parameters(diffusion.classifier_guided)
+
+
+def vlb_weighs_the_bound():
+    def model(x_t, t):
+        return torch.cat([0.5 * x_t, torch.zeros_like(x_t)], 1)
+
+    terms = objectives.DiffusionLoss(schedule, vlb=0.01).terms(model, x0, t, eps)
+    return near(terms["loss"], terms["mse"] + 0.01 * T * terms["vlb"])
+
+
+def mean_and_cov_are_moments_of_features():
+    features = torch.randn(50, D, generator=rng, dtype=torch.float64)
+    found = metrics.moments(features)
+    return near(found.mean, features.mean(0)) and near(found.cov, torch.cov(features.T))
+
+
+def k_is_which_neighbour():
+    real, fake = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[5.5], [5.6], [9.0]])
+    found = [metrics.precision_recall(real, fake, k=k).precision for k in (1, 2)]
+    return found[0] == 0 and found[1] == pytest.approx(2 / 3)  # 3 reaches to 1 (k = 1), or to 0 (k = 2)
+
+
+# Variable cell of the page -> what holds it; the shapes of the page are checked apart.
+HOLDS = {
+    "`x0`": x0_is_a_picture_in_range,
+    "`x_t`": x_t_has_the_noise_of_its_level,
+    "`eps`": eps_is_the_noise_and_its_prediction,
+    "`v`": v_is_the_mixture,
+    "`y`": y_is_the_class_and_one_more_means_any,
+    "`schedule.T`": T_counts_the_levels,
+    "`t`": t_runs_from_1_to_T_and_0_is_clean,
+    "`s`": s_is_the_level_of_the_next_step,
+    "`betas[t-1]`": beta_is_the_variance_of_one_step,
+    "`alpha_bar[t]`": alpha_bar_starts_at_1,
+    "`signal`": signal_is_the_factor_of_x0,
+    "`noise`": noise_is_the_factor_of_eps,
+    "`schedule.snr()`": snr_is_signal_over_noise,
+    '`variance="large"`, `"small"`': the_two_bounds_of_the_reverse_variance,
+    "`eta`": eta_is_0_without_noise_and_1_for_ddpm,
+    "`scale`": scale_is_0_without_and_1_with_the_condition,
+    "`vlb`": vlb_weighs_the_bound,
+    "`mean`, `cov`": mean_and_cov_are_moments_of_features,
+    "`k`": k_is_which_neighbour,
+}
+log_bounds = schedule.posterior(x0, x0, t, t - 1)[1:]
+found_moments = metrics.moments(torch.randn(50, D, generator=rng))
+SHAPES = {
+    "`x0`": [x0], "`y`": [t], "`t`": [t], "`s`": [t - 1], "`betas[t-1]`": [schedule.betas],
+    "`alpha_bar[t]`": [schedule.alpha_bar], "`signal`": [signal], "`noise`": [noise],
+    '`variance="large"`, `"small"`': log_bounds, "`mean`, `cov`": found_moments,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("variable", rows())
+def test_row(variable):
+    assert variable in HOLDS, f"nothing holds {variable}: add it to HOLDS of this file"
+    assert HOLDS[variable]()
+
+
+def test_every_check_has_its_row():
+    assert set(HOLDS) == set(rows())
+
+
+@pytest.mark.parametrize("variable", SHAPES)
+def test_shapes_are_those_of_the_page(variable):
+    sizes = {"B": B, "C": C, "H": H, "W": W, "D": D, "T": T, "T+1": T + 1, "1": 1}
+    written = [tuple(sizes[n] for n in found.split(",")) for found in re.findall(r"\[([^]]+)\]", rows()[variable])]
+    tensors = SHAPES[variable]
+    assert [tuple(x.shape) for x in tensors] == (written * len(tensors) if len(written) == 1 else written)
+
+
+def test_rows_with_a_shape_are_all_checked():
+    with_shape = {variable for variable, shape in rows().items() if "[" in shape}
+    assert with_shape == set(SHAPES)
