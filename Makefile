@@ -75,13 +75,9 @@ course: setup
 	@$(RUN) --lessons "$(LESSONS)" --profile laptop
 	@$(MAKE) --no-print-directory book
 
-# From scratch each time: a page in the cache would keep its warnings to itself.
+# From scratch, or not at all where the book that is there came from the same sources without a warning.
 book: setup
-	@rm -rf book/_build
-	@$(PY) book/pages.py write build/book
-	@$(BIN)/jupyter-book build . --config book/_config.yml --toc book/_toc.yml --path-output book \
-	  -q -W -n --keep-going
-	@$(PY) book/pages.py check book/_build/html
+	@$(PY) book/build.py
 
 outputs: setup
 	@$(RUN) --lessons "$(LESSONS)" --outputs

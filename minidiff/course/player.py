@@ -32,7 +32,8 @@ _ENCODINGS = (
 )
 
 # One text for every player of a page: it takes the players that it has not taken before, so copies of
-# an output cannot collide and no ids are needed.
+# an output cannot collide and no ids are needed. Slider and button ask for their keys themselves: JupyterLab takes the
+# arrow keys of what has the focus before it looks at the elements around it.
 _SCRIPT = """\
 (() => {
   for (const root of document.querySelectorAll(".minidiff-player:not([data-ready])")) {
@@ -41,6 +42,7 @@ _SCRIPT = """\
     const stage = find(".md-stage"), sheet = find("img"), slider = find("input"), play = find("button");
     const last = film.captions.length - 1;
     let timer = null;
+    for (const control of [slider, play]) control.setAttribute("data-lm-suppress-shortcuts", "true");
     Object.assign(stage.style, {position: "relative", overflow: "hidden", width: "100%",
       aspectRatio: film.width + " / " + film.height});
     Object.assign(sheet.style, {position: "absolute", margin: "0", maxWidth: "none",
