@@ -93,4 +93,4 @@ $(STAMP)-bench: $(STAMP)
 	@touch $@
 
 clean:
-	@rm -rf build book/_build .pytest_cache .ruff_cache
+	@rm -rf build book/_build book/api .pytest_cache .ruff_cache
