@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from minidiff.diffusion import (
 from minidiff.metrics import features, frechet_distance, moments, precision_recall
 from minidiff.models.unet import UNet, UNetConfig
 from minidiff.objectives import DiffusionLoss
+from minidiff.recipes.command import command
 from minidiff.recipes.provenance import is_main, provenance
 from minidiff.training import fit
 
@@ -132,16 +132,5 @@ def train(
     return pretrained.save(NAME, shipped.model, {**card, "metrics": evaluate(shipped.model, n)}, folder=out)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=pretrained.CHECKPOINTS)
-    parser.add_argument("--images", type=int, default=IMAGES, help="images seen in training")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint of an interrupted run")
-    args = parser.parse_args()
-    made = train(args.out, args.images, resume=args.resume)
-    if made:
-        print(made.card["metrics"])
-
-
 if __name__ == "__main__":
-    main()
+    command(train, __doc__, IMAGES)

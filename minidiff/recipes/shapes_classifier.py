@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from minidiff import pretrained
 from minidiff.data.shapes import ATTRIBUTES, ShapeBatches, attributes, captioned
 from minidiff.models.classifier import Classifier, ClassifierConfig
 from minidiff.objectives import AttributesLoss
+from minidiff.recipes.command import command
 from minidiff.recipes.provenance import is_main, provenance
 from minidiff.training import fit
 
@@ -84,16 +84,5 @@ def train(
     return pretrained.save(NAME, shipped, {**card, "metrics": metrics}, folder=out)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=pretrained.CHECKPOINTS)
-    parser.add_argument("--images", type=int, default=IMAGES)
-    parser.add_argument("--resume", action="store_true")
-    args = parser.parse_args()
-    made = train(args.out, args.images, resume=args.resume)
-    if made:
-        print(made.card["metrics"])
-
-
 if __name__ == "__main__":
-    main()
+    command(train, __doc__, IMAGES)

@@ -10,6 +10,7 @@ import torch
 from minidiff import data, pretrained
 from minidiff.models.unet import UNet
 from minidiff.recipes import mnist_classifier, mnist_ddpm, shapes_classifier
+from minidiff.recipes.command import command
 from minidiff.recipes.provenance import provenance
 
 
@@ -85,6 +86,21 @@ def test_softening_adds_noise_of_another_strength_to_each_picture():
     strength = soft["x"].flatten(1).std(dim=1)
     assert soft["y"] is batch["y"] and strength.max() < 0.12 and strength.mean().item() == pytest.approx(0.05, abs=0.01)
     assert strength.std() > 0.02 and not batch["x"].any()
+
+
+def test_every_recipe_has_the_same_command(monkeypatch, tmp_path, capsys):
+    seen = []
+
+    def train(out, images, resume):
+        seen.append((out, images, resume))
+        return pretrained.Pretrained(None, {"metrics": {"share": 0.5}}) if images > 5 else None
+
+    monkeypatch.setattr("sys.argv", ["recipe"])
+    command(train, "About.", 7)
+    monkeypatch.setattr("sys.argv", ["recipe", "--out", str(tmp_path), "--images", "3", "--resume"])
+    command(train, "About.", 7)
+    assert seen == [(pretrained.CHECKPOINTS, 7, False), (tmp_path, 3, True)]
+    assert capsys.readouterr().out == "{'share': 0.5}\n"
 
 
 def test_jitter_moves_ink_without_inventing_any():
