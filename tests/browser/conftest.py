@@ -54,9 +54,10 @@ def browser():
 @pytest.fixture(scope="session")
 def book():
     """Address of the book, built if its sources have changed; its warnings are for `make book` to report."""
-    subprocess.run([sys.executable, str(ROOT / "book" / "build.py")], cwd=ROOT, capture_output=True, timeout=300)
+    build = [sys.executable, str(ROOT / "book" / "build.py")]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=110)
     html = ROOT / "book" / "_build" / "html"
-    assert (html / "index.html").is_file(), "the book does not build: see `make book`"
+    assert (html / "index.html").is_file(), f"the book does not build: {(done.stdout + done.stderr)[-2000:]}"
     with chromium.served(html) as origin:
         yield origin
 
