@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 import torch
@@ -14,15 +13,7 @@ from minidiff.course import l00_helpers as show
 from minidiff.data import shapes
 
 RESULTS = Path(__file__).parents[2] / "results"
-
-
-@pytest.fixture(autouse=True)
-def no_window():
-    before = matplotlib.get_backend()
-    matplotlib.use("agg")
-    yield
-    plt.close("all")
-    matplotlib.use(before)
+pytestmark = pytest.mark.usefixtures("no_window")
 
 
 def test_the_lesson_draws_its_own_pictures(capsys):

@@ -2,7 +2,6 @@
 
 import math
 
-import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 import torch
@@ -14,14 +13,7 @@ from minidiff.diffusion import Schedule, Step
 from minidiff.models.unet import UNet, UNetConfig
 from minidiff.recipes import results
 
-
-@pytest.fixture(autouse=True)
-def no_window():
-    before = matplotlib.get_backend()
-    matplotlib.use("agg")
-    yield
-    plt.close("all")
-    matplotlib.use(before)
+pytestmark = pytest.mark.usefixtures("no_window")
 
 
 @pytest.mark.parametrize("hits, n", [(0, 7), (7, 7), (1, 40), (970, 1000)])
