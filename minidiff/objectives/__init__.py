@@ -1,9 +1,11 @@
 """Losses: `loss(model, batch) -> (scalar, logs)`, each training one model."""
 
 from .diffusion import DiffusionLoss, bound_term, discretized_gaussian_nll, gaussian_kl
+from .gan import HINGE, NON_SATURATING, SATURATING, WASSERSTEIN, CriticLoss, Game, GeneratorLoss, gradient_penalty, r1
 from .supervised import AttributesLoss, ClassifierLoss, NoisyClassifierLoss
 
 __all__ = [
-    "AttributesLoss", "ClassifierLoss", "DiffusionLoss", "NoisyClassifierLoss", "bound_term",
-    "discretized_gaussian_nll", "gaussian_kl",
+    "HINGE", "NON_SATURATING", "SATURATING", "WASSERSTEIN", "AttributesLoss", "ClassifierLoss", "CriticLoss",
+    "DiffusionLoss", "Game", "GeneratorLoss", "NoisyClassifierLoss", "bound_term", "discretized_gaussian_nll",
+    "gaussian_kl", "gradient_penalty", "r1",
 ]  # fmt: skip
