@@ -30,7 +30,7 @@ class PixelConfig:
         width: channels at full resolution.
         mults: channels of each resolution, as multiples of `width`; each next one has half the height and width.
         skip: what is done with the encoder's maps: nothing, added, or stacked as channels.
-        decoder: "deconvolution": maps of scores are fused up to half resolution, then one transposed convolution ends it.
+        decoder: "deconvolution": maps of scores are fused, then one transposed convolution ends it.
             "symmetric": each resolution of the encoder is mirrored by a block of convolutions.
         scores: channels of the score maps that "deconvolution" fuses; in the paper, as many as classes.
         levels: whether the network hears a noise level t.
@@ -130,7 +130,7 @@ class Block(nn.Module):
 
 
 class Deconvolution(nn.Module):
-    """FCN's decoder: every map becomes scores by a 1x1 convolution; coarse scores are doubled and fused with finer ones.
+    """FCN's decoder: every map becomes scores by a 1x1 convolution; coarse ones are doubled and fused with finer ones.
 
     It ends at half resolution, from where one transposed convolution goes to the pixels. Without skips that one
     convolution makes the whole way from the coarsest map.
@@ -182,7 +182,7 @@ class Symmetric(nn.Module):
 def deconvolution(c_in: int, c_out: int, stride: int) -> nn.ConvTranspose2d:
     """A transposed convolution that makes a map `stride` times as large and begins as bilinear interpolation.
 
-    Output channel i begins as the mean of the input channels that have the same place modulo `c_out` (Long et al., 2015,
+    Output channel i begins as the mean of the input channels of the same place modulo `c_out` (Long et al., 2015,
     section 3.3, where the two numbers are equal). The kernel's side, twice the stride, is a multiple of it: every pixel
     hears equally many inputs, so no checkerboard is built in (Odena et al., 2016).
 
