@@ -21,7 +21,7 @@ class GeneratorConfig:
     Attributes:
         channels: of the pictures.
         z: numbers of noise a picture is made of.
-        width: channels at 16x16; twice as many at 8x8, four times at 4x4.
+        width: channels at 16x16; twice as many at 8x8, four times at 4x4, half as many at 32x32.
         classes: number of labels, or 0 for none.
 
     Raises:
@@ -86,7 +86,7 @@ class PointConfig:
 
 
 class Generator(nn.Module):
-    """Noise to pictures: a linear map to 4x4, twice (twice the side, a convolution, norm and ReLU), and once without.
+    """Noise to pictures: a linear map to 4x4, then three times twice the side, a convolution, norm and ReLU.
 
     Upsampling repeats pixels before a 3x3 convolution, since a strided transposed convolution leaves checkerboards
     (Odena et al., 2016). Group norm, so that a picture does not depend on the batch it is made in.
@@ -101,8 +101,8 @@ class Generator(nn.Module):
         if config.classes:
             self.label = nn.Embedding(config.classes, config.z)
         self.stem = nn.Linear(config.z * (2 if config.classes else 1), 4 * w * 4 * 4)
-        self.up = nn.ModuleList([_Up(4 * w, 2 * w), _Up(2 * w, w)])
-        self.head = nn.Conv2d(w, config.channels, 3, padding=1)
+        self.up = nn.ModuleList(_Up(4 * w // 2**i, 2 * w // 2**i) for i in range(3))
+        self.head = nn.Conv2d(w // 2, config.channels, 1)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Makes one picture for each row of noise.
@@ -123,8 +123,8 @@ class Generator(nn.Module):
         h = z if y is None else torch.cat([z, self.label(y)], dim=1)
         h = F.relu(self.stem(h)).unflatten(1, (-1, 4, 4))  # [B, 4 width, 4, 4]
         for layer in self.up:
-            h = layer(h)  # at last [B, width, 16, 16]
-        return self.head(_double(h)).tanh()  # [B,C,32,32]
+            h = layer(h)
+        return self.head(h).tanh()  # [B,C,32,32]
 
 
 class _Up(nn.Module):
@@ -135,12 +135,7 @@ class _Up(nn.Module):
         self.conv, self.norm = nn.Conv2d(c_in, c_out, 3, padding=1), group_norm(c_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(_double(x))))
-
-
-def _double(x: Tensor) -> Tensor:
-    """Twice the height and width, every position repeated."""
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return F.relu(self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))))
 
 
 class Discriminator(nn.Module):

@@ -29,9 +29,9 @@ from minidiff.training import fit
 from minidiff.training.checkpoint import write_atomic
 
 WORK = Path("build/recipes")
-SEEDS, SECONDS, N, DDIM_STEPS = (0, 1, 2, 3, 4), 180.0, 2000, 25
+SEEDS, SECONDS, N, DDIM_STEPS = (0, 1, 2, 3, 4), 120.0, 2000, 25
 LR, EMA_DECAY = 4e-3, 0.99  # lesson 03's own
-TRIAL = 20  # steps that tell what a step costs
+TRIAL = 15  # steps that tell what a step costs
 CLEARLY = 6.39  # 95 % point of the ratio of two variances, each of five seeds (F with 4 and 4 degrees of freedom)
 FIGURES = ("precision", "recall", "density", "coverage", "frechet_distance_in_classifier_features")
 

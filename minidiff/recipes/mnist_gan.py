@@ -45,20 +45,20 @@ class Settings:
 
     generator: GeneratorConfig
     critic: DiscriminatorConfig
-    batch: int = 64
-    lr: float = 1e-3
+    batch: int = 32
+    lr: float = 1.5e-3
     critic_lr: float | None = None
     betas: tuple[float, float] = (0.0, 0.99)
     r1: float = 1.0
     game: Game = NON_SATURATING
     ema: float = 0.999
-    decay_from: float = 0.6
+    decay_from: float = 0.7
 
 
-LIVE = Settings(GeneratorConfig(width=16), DiscriminatorConfig(width=16))
-LIVE_STEPS = 3000
-BUNDLED = Settings(GeneratorConfig(width=32), DiscriminatorConfig(width=32), ema=0.9995)
-IMAGES = 640_000
+LIVE = Settings(GeneratorConfig(width=24), DiscriminatorConfig(width=32))
+LIVE_STEPS = 2300
+BUNDLED = LIVE
+IMAGES = 192_000
 
 
 class Players(NamedTuple):
