@@ -121,7 +121,7 @@ def _gradient(critic: nn.Module, x: Tensor, cond: dict[str, Tensor]) -> Tensor:
     # goes past a data-parallel wrapper too does no harm: its hooks sit on the parameters.
     module = getattr(critic, "module", critic)
     forward = getattr(module, "_original_forward", module)
-    with torch.autocast(x.device.type, enabled=False), torch.enable_grad():
+    with torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False), torch.enable_grad():
         x = _full(x.detach()).requires_grad_()
         return torch.autograd.grad(forward(x, **cond).sum(), x, create_graph=True)[0].flatten(1)
 
