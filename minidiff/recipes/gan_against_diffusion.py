@@ -29,7 +29,7 @@ from minidiff.training import fit
 from minidiff.training.checkpoint import write_atomic
 
 WORK = Path("build/recipes")
-SEEDS, SECONDS, N, DDIM_STEPS = (0, 1, 2, 3, 4), 120.0, 2000, 20
+SEEDS, SECONDS, N, DDIM_STEPS = (0, 1, 2, 3, 4), 90.0, 2000, 20
 BATCH, LR, EMA_DECAY = 32, 2e-3, 0.99  # of the diffusion model: so short a run wants many small steps, as the GAN's
 TRIAL = 15  # steps that tell what a step costs
 CLEARLY = 6.39  # 95 % point of the ratio of two variances, each of five seeds (F with 4 and 4 degrees of freedom)
