@@ -196,7 +196,7 @@ def test_each_cure_and_each_imbalance_changes_one_thing():
         for name, toy in some.items():
             changed = {f.name for f in dataclasses.fields(toy) if getattr(toy, f.name) != getattr(base, f.name)}
             assert len(changed - {"gp"}) == 1, name
-    assert len(gan_toy.SETTINGS) == 2 + len(gan_toy.CURES) + len(gan_toy.IMBALANCES)
+    assert len(gan_toy.SETTINGS) == 3 + len(gan_toy.CURES) + len(gan_toy.IMBALANCES)
 
 
 @pytest.mark.parametrize("name", ["covers", "WGAN-GP", "spectral norm"])
