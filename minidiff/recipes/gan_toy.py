@@ -186,7 +186,8 @@ def main() -> None:
     record(
         "01_toy_collapse", {name: mean(modes) for name, modes in ends.items()}, source="recipe gan_toy", seed=SEEDS,
         unit="modes of 8", claim=1, holds=max(ends["collapses"]) <= MODES // 2,
-        note=f"collapse: each seed {ends['collapses']}; with a wide generator, R1, equal rates and no momentum {ends['covers']}",
+        note=f"collapse: each seed {ends['collapses']}; with a wide generator, R1, equal rates and no momentum "
+        f"{ends['covers']}",
     )  # fmt: skip
 
 
