@@ -142,7 +142,7 @@ def report(rows: dict[str, list[dict]], seeds: tuple[int, ...], seconds: float, 
     record("01_against_diffusion", every, source="recipe gan_against_diffusion", seed=seeds, note=about)
     record(
         "01_bundled_gan_and_diffusion", bundled(), source="recipe gan_against_diffusion", seed=mnist_gan.SEED,
-        note="one long training each, from the cards of mnist-gan and mnist-ddpm (unguided); 10,000 samples; the seconds "
+        note="one long training each, from the cards of mnist-gan and mnist-ddpm (unguided); 10,000 samples; seconds "
         "are wall-clock time on the machine of each card",
     )  # fmt: skip
 
