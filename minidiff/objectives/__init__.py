@@ -2,10 +2,10 @@
 
 from .diffusion import DiffusionLoss, bound_term, discretized_gaussian_nll, gaussian_kl
 from .gan import HINGE, NON_SATURATING, SATURATING, WASSERSTEIN, CriticLoss, Game, GeneratorLoss, gradient_penalty, r1
-from .supervised import AttributesLoss, ClassifierLoss, NoisyClassifierLoss
+from .supervised import AttributesLoss, ClassifierLoss, NoisyClassifierLoss, PixelLoss
 
 __all__ = [
     "HINGE", "NON_SATURATING", "SATURATING", "WASSERSTEIN", "AttributesLoss", "ClassifierLoss", "CriticLoss",
-    "DiffusionLoss", "Game", "GeneratorLoss", "NoisyClassifierLoss", "bound_term", "discretized_gaussian_nll",
-    "gaussian_kl", "gradient_penalty", "r1",
+    "DiffusionLoss", "Game", "GeneratorLoss", "NoisyClassifierLoss", "PixelLoss", "bound_term",
+    "discretized_gaussian_nll", "gaussian_kl", "gradient_penalty", "r1",
 ]  # fmt: skip
