@@ -32,7 +32,7 @@ from minidiff.recipes.results import record
 from minidiff.training import fit
 
 WORK = Path("build/recipes/pixels")
-SIZE, WIDTH, BATCH, STEPS, SEEDS = 32, 12, 32, 800, (0, 1, 2)
+SIZE, WIDTH, BATCH, STEPS, SEEDS = 32, 12, 32, 500, (0, 1, 2)
 RATES, CHOOSING = (1e-3, 3e-3, 1e-2), 100  # learning rates, and the seed of the runs that choose one
 SCHEDULE = Schedule.linear(1000)
 LEVELS = (20, 100, 200, 400, 700)  # where denoising is measured
