@@ -126,7 +126,7 @@ def as_concatenation(weight):
     k, c, height, width = weight.shape
     stacked = weight.new_zeros(k, 2 * c, height, width)
     stacked[:, 0:c] = weight
-    stacked[:, c : 2 * c] = weight
+    stacked[:, c:] = weight
     return stacked
 ''',
     hints=(

@@ -40,6 +40,11 @@ TABLE: dict[str, dict[str, tuple[int, int, int]]] = {
         "samples": (20, 2000, 10000),  # generated pictures that are measured
         "ablation": (20, 300, 2000),  # pictures for each guidance scale
     },
+    "04": {
+        "steps": (4, 500, 2000),  # optimizer steps of each of the six networks
+        "pictures": (40, 1000, 2000),  # pictures that are measured
+        "clutter": (200, 12800, 50000),  # training pictures: scenes, digits on clutter
+    },
 }
 
 

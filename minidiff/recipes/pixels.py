@@ -37,6 +37,12 @@ RATES, CHOOSING = (1e-3, 3e-3, 1e-2), 100  # learning rates, and the seed of the
 SCHEDULE = Schedule.linear(1000)
 LEVELS = (20, 100, 200, 400, 700)  # where denoising is measured
 FCN, UNET = ("sum", "deconvolution"), ("concatenate", "symmetric")
+# What the sweep chose; a test holds it against results/.
+BEST = {
+    "scenes": {FCN: 1e-2, UNET: 1e-2},
+    "digits": {FCN: 1e-2, UNET: 1e-2},
+    "denoising": {FCN: 1e-2, UNET: 1e-2},
+}
 GRID = [(skip, decoder) for decoder in get_args(Decoder) for skip in get_args(Skip)]
 
 
@@ -61,11 +67,21 @@ class Task:
     grid: tuple[tuple[str, str], ...]
 
 
-def scenes(split: str) -> dict[str, Tensor]:
-    """Overlapping shapes on mottled ground, [N,3,32,32], and which shape each pixel shows, [N,32,32], 0 for none."""
-    n, seed = {"train": (12_800, 1), "validation": (1000, 2), "test": (2000, 3)}[split]
-    drawn = scatter(n, seed=seed)
+def scenes(split: str, n: int | None = None) -> dict[str, Tensor]:
+    """Overlapping shapes on mottled ground, [N,3,32,32], and which shape each pixel shows, [N,32,32], 0 for none.
+
+    Args:
+        split: "train", "validation" or "test": other scenes.
+        n: how many; None is the sweep's number.
+    """
+    usual, seed = {"train": (12_800, 1), "validation": (1000, 2), "test": (2000, 3)}[split]
+    drawn = scatter(n or usual, seed=seed)
     return {"x": render(drawn, SIZE), "labels": masks(drawn, SIZE)[0]}
+
+
+def digits_of(batch: dict[str, Tensor], n: int, seed: int) -> dict[str, Tensor]:
+    """The first `n` digits of a labelled set, on clutter."""
+    return data.cluttered(batch["x"][:n], batch["y"][:n], seed=seed)
 
 
 def digits(split: str) -> dict[str, Tensor]:
@@ -107,8 +123,8 @@ def measure_denoising(model: PixelNet, batch: dict[str, Tensor]) -> dict[str, fl
     x0, loss = batch["x"], DiffusionLoss(SCHEDULE)
     rng, errors = torch.Generator().manual_seed(0), {}
     for level in LEVELS:
-        eps = torch.randn(x0.shape, generator=rng)
-        t = torch.full((len(x0),), level)
+        eps = torch.randn(x0.shape, generator=rng).to(x0)
+        t = torch.full((len(x0),), level, device=x0.device)
         parts = zip(x0.split(250), t.split(250), eps.split(250), strict=True)
         errors[f"t{level}"] = torch.cat([loss.terms(model, *part)["loss"] for part in parts]).double().mean().item()
     return {"mse": statistics.mean(errors.values()), **errors}
@@ -131,12 +147,13 @@ def config(task: Task, skip: str, decoder: str) -> PixelConfig:
 
 
 def train(
-    task: Task, shape: PixelConfig, lr: float, steps: int, seed: int, *, label: str = "", progress: bool = False
-) -> PixelNet:
-    """Trains one network; lesson 04's live part too."""
+    task: Task, shape: PixelConfig, lr: float, steps: int, seed: int, *, batch: dict[str, Tensor] | None = None,
+    label: str = "", progress: bool = False,
+) -> PixelNet:  # fmt: skip
+    """Trains one network on `batch` (by default the task's training set); lesson 04's live part too."""
     torch.manual_seed(seed)
     model = PixelNet(shape).to(memory_format=torch.channels_last)
-    loader = data.Batches(task.load("train"), BATCH, seed=seed)
+    loader = data.Batches(task.load("train") if batch is None else batch, BATCH, seed=seed)
     return fit(
         model, task.loss, loader, steps, lr=lr, warmup=50, ema_decay=0.99, seed=seed, progress=progress, label=label
     ).ema.model
@@ -191,6 +208,8 @@ def main(names: list[str]) -> None:
 
 def write(name: str, found: dict[tuple[str, str], list[dict]]) -> None:
     """Writes `results/04_{task}_{figure}.json`: the mean of each network, and the U-Net's lead over the FCN."""
+    rates = {"-".join(cell): rows[0]["lr"] for cell, rows in found.items()}
+    record(f"04_{name}_learning_rate", rates, source="recipe pixels", seed=CHOOSING, note="best on validation pictures")
     figures = [k for k in found[FCN][0] if k not in ("lr", "width", "parameters", "seconds")]
     better = TASKS[name].better
     for figure in figures:
