@@ -100,8 +100,8 @@ def beta_is_the_variance_of_one_step():
 
 
 def alpha_bar_starts_at_1():
-    return schedule.alpha_bar[0] == 1 and schedule.alpha_bar.dtype == torch.float64 and near(
-        schedule.alpha_bar[1:], power
+    return (
+        schedule.alpha_bar[0] == 1 and schedule.alpha_bar.dtype == torch.float64 and near(schedule.alpha_bar[1:], power)
     )
 
 

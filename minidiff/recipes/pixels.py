@@ -33,7 +33,7 @@ from minidiff.training import fit
 
 WORK = Path("build/recipes/pixels")
 SIZE, WIDTH, BATCH, STEPS, SEEDS = 32, 12, 32, 500, (0, 1, 2)
-RATES, CHOOSING = (1e-3, 3e-3, 1e-2), 100  # learning rates, and the seed of the runs that choose one
+RATES, CHOOSING = (3e-3, 1e-2, 3e-2), 100  # learning rates, and the seed of the runs that choose one
 SCHEDULE = Schedule.linear(1000)
 LEVELS = (20, 100, 200, 400, 700)  # where denoising is measured
 FCN, UNET = ("sum", "deconvolution"), ("concatenate", "symmetric")
@@ -196,7 +196,7 @@ def interval(values: list[float]) -> tuple[float, float]:
     from scipy.stats import t
 
     mean = statistics.mean(values)
-    half = t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
     return mean - half, mean + half
 
 
