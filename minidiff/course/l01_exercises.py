@@ -27,14 +27,11 @@ def _mode_probes(rng: torch.Generator) -> list[tuple]:
     def ring(k: int, n: int, radius: float) -> Tensor:
         return centres[k] + radius * torch.nn.functional.normalize(torch.randn(n, 2, generator=rng), dim=1)
 
-    return [
-        (torch.cat([ring(0, 400, 0.02), ring(1, 250, 0.03), ring(2, 2, 0.02)]), centres, 0.05),  # the third: too few
-        (torch.cat([ring(0, 98, 0.01), ring(1, 100, 0.01), ring(3, 2, 0.01)]), centres, 0.05),  # the fourth: just
-        enough(
-            torch.cat([ring(0, 60, 0.125), ring(1, 60, 0.175), ring(4, 9, 0.05)]), centres, 0.05
-        ),  # 2.5 and 3.5 sigma
-        (torch.cat([ring(2, 900, 0.8), ring(3, 90, 0.05), ring(4, 5, 0.05)]), centres, 0.05),  # most are far away
-    ]
+    rare = [ring(0, 400, 0.02), ring(1, 250, 0.03), ring(2, 2, 0.02)]  # the third holds too few
+    just = [ring(0, 98, 0.01), ring(1, 100, 0.01), ring(3, 2, 0.01)]  # the fourth holds exactly 1 %
+    edge = [ring(0, 60, 0.125), ring(1, 60, 0.175), ring(4, 9, 0.05)]  # at 2.5, 3.5 and 1 sigma
+    away = [ring(2, 900, 0.8), ring(3, 90, 0.05), ring(4, 5, 0.05)]  # most points are far from any mode
+    return [(torch.cat(parts), centres, 0.05) for parts in (rare, just, edge, away)]
 
 
 _MODES = "def modes_covered(x, centres, sigma):\n    distance, which = torch.cdist(x, centres).min(dim=1)\n"
