@@ -11,11 +11,16 @@ import torch
 from torch import nn
 
 from .models.classifier import Classifier, ClassifierConfig
+from .models.gan import Generator, GeneratorConfig
 from .models.unet import UNet, UNetConfig
 from .training.checkpoint import write_atomic
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-CLASSES = {"UNet": (UNet, UNetConfig), "Classifier": (Classifier, ClassifierConfig)}
+CLASSES = {
+    "UNet": (UNet, UNetConfig),
+    "Classifier": (Classifier, ClassifierConfig),
+    "Generator": (Generator, GeneratorConfig),
+}
 
 
 class Pretrained(NamedTuple):

@@ -6,7 +6,8 @@ sigmoid followed by a logarithm would lose the small probabilities.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -116,9 +117,13 @@ def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, share: Tenso
 
 def _gradient(critic: nn.Module, x: Tensor, cond: dict[str, Tensor]) -> Tensor:
     """d critic(x)_i / d x_i, [B,D], itself differentiable; in full precision, since it is squared and summed."""
-    with torch.autocast(x.device.type, enabled=False), torch.enable_grad():
+    # Mixed precision wraps `forward` in an autocast of its own, which one around it does not switch off. That this
+    # goes past a data-parallel wrapper too does no harm: its hooks sit on the parameters.
+    module = getattr(critic, "module", critic)
+    forward = getattr(module, "_original_forward", module)
+    with torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False), torch.enable_grad():
         x = _full(x.detach()).requires_grad_()
-        return torch.autograd.grad(critic(x, **cond).sum(), x, create_graph=True)[0].flatten(1)
+        return torch.autograd.grad(forward(x, **cond).sum(), x, create_graph=True)[0].flatten(1)
 
 
 @dataclass
@@ -182,7 +187,7 @@ class CriticLoss:
 class GeneratorLoss:
     """What the generator minimises; the discriminator, held unwrapped, only judges.
 
-    Its parameters gather gradients here that belong to no one; its own turn clears them before it moves.
+    It judges in eval mode, and its parameters get no gradients: this turn leaves it exactly as it was.
 
     Attributes:
         critic: `critic(x, **cond)` -> [B].
@@ -217,7 +222,22 @@ class GeneratorLoss:
         Returns:
             `{"generator": [B]}`.
         """
-        return {"generator": self.game.generator(_full(self.critic(model(z, **cond), **cond)))}
+        with _frozen(self.critic):
+            logits = self.critic(model(z, **cond), **cond)  # [B]
+        return {"generator": self.game.generator(_full(logits))}
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """What runs inside neither changes the model's buffers nor records gradients of its parameters."""
+    training, flags = model.training, [p.requires_grad for p in model.parameters()]
+    model.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        model.train(training)
+        for p, flag in zip(model.parameters(), flags, strict=True):
+            p.requires_grad_(flag)
 
 
 def _full(x: Tensor) -> Tensor:
