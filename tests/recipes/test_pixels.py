@@ -53,7 +53,7 @@ def test_claim_is_decided_by_the_interval(monkeypatch, tmp_path, fcn, holds):
     monkeypatch.setenv("MINIDIFF_RECORD", "1")
     monkeypatch.setenv("MINIDIFF_PROFILE", "laptop")
     pixels.write("denoising", {pixels.FCN: rows(*fcn), pixels.UNET: rows(0.2, 0.21, 0.19)})
-    found = next(r for r in results.load(tmp_path) if r.get("name") == "04_denoising_mse")
+    found = next(r for r in results.load(tmp_path) if r.get("name") == "04_denoising_lead")
     assert found["holds"] is holds and found["claim"] == 13
     mean, low, high = measured("denoising", "mse")["concatenate-symmetric"]
     assert mean == pytest.approx(0.2) and low < mean < high
