@@ -50,7 +50,7 @@ TABLE: dict[str, dict[str, tuple[int, int, int]]] = {
         "ablation": (20, 300, 2000),  # pictures for each guidance scale
     },
     "04": {
-        "steps": (4, 500, 2000),  # optimizer steps of each of the six networks
+        "steps": (4, 1000, 4000),  # optimizer steps of each of the six networks
         "pictures": (40, 1000, 2000),  # pictures that are measured
         "clutter": (200, 12800, 50000),  # training pictures: scenes, digits on clutter
     },

@@ -4,7 +4,7 @@
     python -m minidiff.recipes.pixels scenes      those of one task
 
 Each run leaves a row in build/recipes/pixels, so that an interrupted sweep goes on. Each network has its own learning
-rate, chosen from one grid by half as long a run on validation pictures.
+rate, chosen from one grid by shorter runs on validation pictures.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from minidiff.recipes.results import record
 from minidiff.training import fit
 
 WORK = Path("build/recipes/pixels")
-SIZE, WIDTH, BATCH, STEPS, SEEDS = 32, 12, 32, 500, (0, 1, 2)
-RATES, CHOOSING = (3e-3, 1e-2, 3e-2), 100  # learning rates, and the seed of the runs that choose one
+SIZE, WIDTH, SEEDS = 32, 12, (0, 1, 2)
+RATES, CHOOSING, SHARE = (3e-3, 1e-2), 100, 0.35  # learning rates; seed and length of the runs that choose one
 SCHEDULE = Schedule.linear(1000)
 LEVELS = (20, 100, 200, 400, 700)  # where denoising is measured
 FCN, UNET = ("sum", "deconvolution"), ("concatenate", "symmetric")
@@ -57,6 +57,8 @@ class Task:
         measure: (model, batch) -> numbers; the first is the one by which learning rates are chosen.
         better: +1 if more of that number is better, else -1.
         grid: the networks that run.
+        batch: pictures a step. Small ones: at this size it is the number of steps that counts.
+        steps: of a run.
     """
 
     base: PixelConfig
@@ -65,6 +67,8 @@ class Task:
     measure: Callable[[PixelNet, dict[str, Tensor]], dict[str, float]]
     better: int
     grid: tuple[tuple[str, str], ...]
+    batch: int
+    steps: int
 
 
 def scenes(split: str, n: int | None = None) -> dict[str, Tensor]:
@@ -132,11 +136,13 @@ def measure_denoising(model: PixelNet, batch: dict[str, Tensor]) -> dict[str, fl
 
 _LABELS = PixelConfig(inputs=3, outputs=len(SHAPES) + 1, width=WIDTH)
 TASKS = {
-    "scenes": Task(_LABELS, scenes, PixelLoss(), measure_labels, 1, tuple(GRID)),
-    "digits": Task(replace(_LABELS, inputs=1, outputs=11), digits, PixelLoss(), measure_labels, 1, (FCN, UNET)),
+    "scenes": Task(_LABELS, scenes, PixelLoss(), measure_labels, 1, tuple(GRID), 8, 1200),
+    "digits": Task(
+        replace(_LABELS, inputs=1, outputs=11), digits, PixelLoss(), measure_labels, 1, (FCN, UNET), 8, 1000
+    ),
     "denoising": Task(
         replace(_LABELS, inputs=1, outputs=1, levels=True), clean_digits, DiffusionLoss(SCHEDULE), measure_denoising,
-        -1, tuple(GRID),
+        -1, tuple(GRID), 16, 700,
     ),
 }  # fmt: skip
 
@@ -153,7 +159,7 @@ def train(
     """Trains one network on `batch` (by default the task's training set); lesson 04's live part too."""
     torch.manual_seed(seed)
     model = PixelNet(shape).to(memory_format=torch.channels_last)
-    loader = data.Batches(task.load("train") if batch is None else batch, BATCH, seed=seed)
+    loader = data.Batches(task.load("train") if batch is None else batch, task.batch, seed=seed)
     return fit(
         model, task.loss, loader, steps, lr=lr, warmup=50, ema_decay=0.99, seed=seed, progress=progress, label=label
     ).ema.model
@@ -174,9 +180,10 @@ def row(name: str, skip: str, decoder: str, lr: float, steps: int, seed: int, sp
     return found
 
 
-def chosen_rate(name: str, skip: str, decoder: str, steps: int = STEPS // 2) -> float:
+def chosen_rate(name: str, skip: str, decoder: str) -> float:
     """The learning rate with the best figure on validation pictures."""
     task = TASKS[name]
+    steps = round(SHARE * task.steps)
     rows = [row(name, skip, decoder, lr, steps, CHOOSING, "validation") for lr in RATES]
     key = next(iter(k for k in rows[0] if k not in ("lr", "width", "parameters")))
     return max(rows, key=lambda r: task.better * r[key])["lr"]
@@ -187,7 +194,7 @@ def sweep(name: str) -> dict[tuple[str, str], list[dict]]:
     found = {}
     for skip, decoder in TASKS[name].grid:
         lr = chosen_rate(name, skip, decoder)
-        found[skip, decoder] = [row(name, skip, decoder, lr, STEPS, seed, "test") for seed in SEEDS]
+        found[skip, decoder] = [row(name, skip, decoder, lr, TASKS[name].steps, seed, "test") for seed in SEEDS]
     return found
 
 
@@ -209,7 +216,8 @@ def main(names: list[str]) -> None:
 def write(name: str, found: dict[tuple[str, str], list[dict]]) -> None:
     """Writes the grid of each figure, learning rates and sizes, and the U-Net's lead in the task's first figure."""
     figures = [k for k in found[FCN][0] if k not in ("lr", "width", "parameters", "seconds")]
-    kept = {"source": "recipe pixels", "seed": list(SEEDS), "images": STEPS * BATCH, "figure": "The grid"}
+    images = TASKS[name].steps * TASKS[name].batch
+    kept = {"source": "recipe pixels", "seed": list(SEEDS), "images": images, "figure": "The grid"}
     rates = {"-".join(cell): rows[0]["lr"] for cell, rows in found.items()}
     record(f"04_{name}_learning_rate", rates, source="recipe pixels", seed=CHOOSING, note="best on validation pictures")
     sizes = {"-".join(cell): rows[0]["parameters"] for cell, rows in found.items()}
