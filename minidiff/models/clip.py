@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..data.hub import open_clip_model
 from .image_encoders import EfficientNet, EfficientNetConfig, ResNet, ResNetConfig, ViT, ViTConfig
 from .text_encoders import CBOW, CBOWConfig, TextTransformer, TextTransformerConfig
 
@@ -100,20 +101,31 @@ class CLIP(nn.Module):
         return F.normalize(self.image_proj(self.image.patches(images)), dim=-1)
 
     @classmethod
-    def from_open_clip(cls, model: nn.Module) -> CLIP:
+    def from_open_clip(cls, model_or_name: nn.Module | str, pretrained: str | None = None) -> CLIP:
         """This course's CLIP with the weights of one of open_clip's, equal in what it computes.
 
         Args:
-            model: `open_clip.CLIP` with a plain vision Transformer or a ModifiedResNet, and a plain text Transformer.
+            model_or_name: an `open_clip.CLIP` with a plain vision Transformer or a ModifiedResNet and a plain text
+                Transformer; or the name of an architecture, as in `"ViT-B-32"`.
+            pretrained: with a name, the tag of its published weights, as in `"openai"`. The activation is that of the
+                tag. They are looked for in the hub's cache and else downloaded.
 
         Returns:
-            A model in eval mode.
+            A model in eval mode. Its pictures are to be normalised as the weights expect, its texts tokenized by
+            `BytePairTokenizer`.
 
         Raises:
-            ValueError: it has parts that this class has not; they are named.
+            ValueError: the model has parts that this class has not (they are named), or there is no such pair.
+            WeightsUnavailable: the weights cannot be had; without a network within two seconds.
         """
         from .open_clip import convert
 
+        if isinstance(model_or_name, str) != (pretrained is not None):
+            raise ValueError(
+                "pretrained must be given with a name and left out with a model; "
+                f"got {pretrained!r} with {type(model_or_name).__name__}"
+            )
+        model = open_clip_model(model_or_name, pretrained) if pretrained is not None else model_or_name
         config, weights = convert(model)
         made = cls(config)
         if lacking := made.state_dict().keys() - weights.keys():

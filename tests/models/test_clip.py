@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from minidiff import pretrained
+from minidiff.data.hub import WeightsUnavailable
 from minidiff.models.clip import CLIP, CLIPConfig, clamp_logit_scale, parameter_groups
 from minidiff.models.image_encoders import AttentionPool, EfficientNet, EfficientNetConfig, ResNet, ResNetConfig, ViT
 from minidiff.models.image_encoders import ViTConfig as VConfig
@@ -254,3 +256,84 @@ def test_config_from_json_is_the_same():
     for tower in TOWERS.values():
         config = CLIPConfig(tower, replace(TEXT, activation="quick_gelu"), dim=5, image_bias=True)
         assert CLIPConfig(**asdict(config)) == config
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A tiny architecture that open_clip lists with a tag which wants QuickGELU, and where the cache would have it."""
+    import json
+
+    import huggingface_hub
+
+    open_clip = pytest.importorskip("open_clip")
+    tower = {"width": 32, "layers": 1, "head_width": 16}
+    config = {"embed_dim": 16, "vision_cfg": {"image_size": 16, "patch_size": 8, **tower},
+              "text_cfg": {"context_length": 8, "vocab_size": 50, "width": 32, "heads": 2, "layers": 1}}  # fmt: skip
+    path = tmp_path / "tiny-clip.json"
+    path.write_text(json.dumps(config))
+    open_clip.add_model_config(path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    tag = {"hf_hub": "some/tiny-clip/", "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.1), "quick_gelu": True}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-clip", {"openai": tag})
+    revision, place = "0" * 40, tmp_path / "hub" / "models--some--tiny-clip"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(revision)
+    yield place / "snapshots" / revision / "open_clip_model.safetensors"
+    open_clip.factory._MODEL_CONFIGS.pop("tiny-clip")
+    open_clip.factory._MODEL_CONFIG_PATHS.remove(path)
+
+
+def write_weights(path):
+    from safetensors.torch import save_file
+
+    model = reference("tiny-clip", force_quick_gelu=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(model.state_dict(), path)
+    return model
+
+
+@torch.no_grad()
+def test_by_name_it_obeys_the_tags_activation(published, monkeypatch):
+    monkeypatch.setattr("minidiff.data.hub.reachable", lambda hosts: False)  # the cache comes first
+    theirs = write_weights(published)
+    ours = CLIP.from_open_clip("tiny-clip", "openai")
+    assert ours.config.text.activation == ours.config.image.activation == "quick_gelu"
+    x = torch.randn(2, 3, 16, 16)
+    tokens = torch.tensor([[1, 5, 49, 0, 0, 0, 0, 0], [1, 7, 8, 9, 3, 2, 6, 49]])
+    torch.testing.assert_close(ours.encode_image(x), theirs.encode_image(x, normalize=True))
+    torch.testing.assert_close(ours.encode_text(tokens), theirs.encode_text(tokens, normalize=True))
+
+
+def test_weights_that_are_not_there_are_downloaded(published, monkeypatch, tmp_path):
+    import open_clip.pretrained
+
+    asked = []
+
+    def download(known):
+        asked.append(known["hf_hub"])
+        write_weights(tmp_path / "fetched.safetensors")
+        return str(tmp_path / "fetched.safetensors")
+
+    monkeypatch.setattr("minidiff.data.hub.reachable", lambda hosts: True)
+    monkeypatch.setattr(open_clip.pretrained, "download_pretrained", download)
+    assert CLIP.from_open_clip("tiny-clip", "openai").config.dim == 16
+    assert asked == ["some/tiny-clip/"]
+
+
+def test_offline_it_says_what_is_missing_at_once(published, monkeypatch):
+    monkeypatch.setattr("minidiff.data.hub.reachable", lambda hosts: time.sleep(1.5))
+    began = time.monotonic()
+    with pytest.raises(
+        WeightsUnavailable, match="weights of tiny-clip/openai are not in .*hub, and .* cannot be reached"
+    ):
+        CLIP.from_open_clip("tiny-clip", "openai")
+    assert time.monotonic() - began < 2
+
+
+def test_a_name_needs_a_tag_and_a_model_none(published):
+    with pytest.raises(ValueError, match="pretrained must be given with a name and left out with a model; got None"):
+        CLIP.from_open_clip("ViT-B-32")
+    with pytest.raises(ValueError, match="got 'openai' with Linear"):
+        CLIP.from_open_clip(torch.nn.Linear(1, 1), "openai")
+    with pytest.raises(ValueError, match="must be MODEL/TAG as open_clip lists them; got 'tiny-clip/nope'"):
+        CLIP.from_open_clip("tiny-clip", "nope")
