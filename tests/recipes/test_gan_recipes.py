@@ -196,7 +196,7 @@ def test_each_cure_and_each_imbalance_changes_one_thing():
         for name, toy in some.items():
             changed = {f.name for f in dataclasses.fields(toy) if getattr(toy, f.name) != getattr(base, f.name)}
             assert len(changed - {"gp"}) == 1, name
-    assert len(gan_toy.SETTINGS) == 2 + len(gan_toy.CURES) + len(gan_toy.IMBALANCES)
+    assert len(gan_toy.SETTINGS) == 3 + len(gan_toy.CURES) + len(gan_toy.IMBALANCES)
 
 
 @pytest.mark.parametrize("name", ["covers", "WGAN-GP", "spectral norm"])
@@ -267,7 +267,9 @@ def test_the_report_writes_every_part_of_the_claim(monkeypatch, tmp_path):
     gan_against_diffusion.report(both, (0, 1), 120.0, 30)
     found = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
     parts = {f"01_against_diffusion_{part}" for part in ("faithful", "covers_less", "unstable")}
-    assert set(found) == parts | {"01_against_diffusion"}
+    assert set(found) == parts | {"01_against_diffusion", "01_bundled_gan_and_diffusion"}
+    card = pretrained.load("mnist-gan").card
+    assert found["01_bundled_gan_and_diffusion"]["value"]["gan recall"] == card["metrics"]["recall"]
     assert all(found[part]["claim"] == 1 and isinstance(found[part]["holds"], bool) for part in parts)
     assert found["01_against_diffusion"]["value"]["gan recall"] == pytest.approx(0.55)
     assert found["01_against_diffusion_covers_less"]["value"]["diffusion recall"] == pytest.approx(0.7)
