@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .models.classifier import Classifier, ClassifierConfig
+from .models.clip import CLIP, CLIPConfig
 from .models.gan import Generator, GeneratorConfig
 from .models.unet import UNet, UNetConfig
 from .training.checkpoint import write_atomic
@@ -20,6 +21,7 @@ CLASSES = {
     "UNet": (UNet, UNetConfig),
     "Classifier": (Classifier, ClassifierConfig),
     "Generator": (Generator, GeneratorConfig),
+    "CLIP": (CLIP, CLIPConfig),
 }
 
 

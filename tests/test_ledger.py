@@ -10,9 +10,10 @@ import torch
 
 from minidiff import data, diffusion, metrics, objectives, pretrained
 from minidiff.diffusion import Schedule, ddim, ddpm, denoiser
+from minidiff.models.gan import PointConfig, PointGenerator
 
 LEDGER = Path(__file__).resolve().parents[1] / "book" / "notation.md"
-B, C, H, W, D, T = 5, 2, 3, 4, 6, 40
+B, C, H, W, D, T, Z = 5, 2, 3, 4, 6, 40, 7
 SHAPE = (B, C, H, W)
 
 
@@ -100,8 +101,8 @@ def beta_is_the_variance_of_one_step():
 
 
 def alpha_bar_starts_at_1():
-    return schedule.alpha_bar[0] == 1 and schedule.alpha_bar.dtype == torch.float64 and near(
-        schedule.alpha_bar[1:], power
+    return (
+        schedule.alpha_bar[0] == 1 and schedule.alpha_bar.dtype == torch.float64 and near(schedule.alpha_bar[1:], power)
     )
 
 
@@ -174,6 +175,34 @@ def k_is_which_neighbour():
     return found[0] == 0 and found[1] == pytest.approx(2 / 3)  # 3 reaches to 1 (k = 1), or to 0 (k = 2)
 
 
+slope = torch.tensor([3.0, 4.0])  # of a critic whose gradient has the length 5 everywhere
+points, z = torch.randn(B, 2, generator=rng), torch.randn(B, Z, generator=rng)
+
+
+def critic_terms(**weights):
+    generator = PointGenerator(PointConfig(z=Z))
+    return objectives.CriticLoss(generator, Z, **weights).terms(lambda x: x @ slope, points, z, torch.rand(B))
+
+
+def z_is_the_generators_noise():
+    assert PointGenerator(PointConfig(z=Z))(z).shape == (B, 2)
+    return "z" in parameters(objectives.CriticLoss.terms) and "z" in parameters(objectives.GeneratorLoss.terms)
+
+
+def r1_weighs_half_the_squared_gradient():
+    torch.manual_seed(0)
+    plain = critic_terms()["critic"]
+    torch.manual_seed(0)
+    return torch.allclose(critic_terms(r1=0.6)["critic"] - plain, torch.full((B,), 0.3 * 25), rtol=1e-4)
+
+
+def gp_weighs_the_squared_distance_from_1():
+    torch.manual_seed(0)
+    plain = critic_terms()["critic"]
+    torch.manual_seed(0)
+    return torch.allclose(critic_terms(gp=10.0)["critic"] - plain, torch.full((B,), 10 * 16.0), rtol=1e-4)
+
+
 # Variable cell of the page -> what holds it; the shapes of the page are checked apart.
 HOLDS = {
     "`x0`": x0_is_a_picture_in_range,
@@ -195,13 +224,16 @@ HOLDS = {
     "`vlb`": vlb_weighs_the_bound,
     "`mean`, `cov`": mean_and_cov_are_moments_of_features,
     "`k`": k_is_which_neighbour,
+    "`z`": z_is_the_generators_noise,
+    "`r1`": r1_weighs_half_the_squared_gradient,
+    "`gp`": gp_weighs_the_squared_distance_from_1,
 }
 log_bounds = schedule.posterior(x0, x0, t, t - 1)[1:]
 found_moments = metrics.moments(torch.randn(50, D, generator=rng))
 SHAPES = {
     "`x0`": [x0], "`y`": [t], "`t`": [t], "`s`": [t - 1], "`betas[t-1]`": [schedule.betas],
     "`alpha_bar[t]`": [schedule.alpha_bar], "`signal`": [signal], "`noise`": [noise],
-    '`variance="large"`, `"small"`': log_bounds, "`mean`, `cov`": found_moments,
+    '`variance="large"`, `"small"`': log_bounds, "`mean`, `cov`": found_moments, "`z`": [z],
 }  # fmt: skip
 
 
@@ -217,7 +249,7 @@ def test_every_check_has_its_row():
 
 @pytest.mark.parametrize("variable", SHAPES)
 def test_shapes_are_those_of_the_page(variable):
-    sizes = {"B": B, "C": C, "H": H, "W": W, "D": D, "T": T, "T+1": T + 1, "1": 1}
+    sizes = {"B": B, "C": C, "H": H, "W": W, "D": D, "T": T, "T+1": T + 1, "Z": Z, "1": 1}
     written = [tuple(sizes[n] for n in found.split(",")) for found in re.findall(r"\[([^]]+)\]", rows()[variable])]
     tensors = SHAPES[variable]
     assert [tuple(x.shape) for x in tensors] == (written * len(tensors) if len(written) == 1 else written)

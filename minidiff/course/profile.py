@@ -17,6 +17,15 @@ TABLE: dict[str, dict[str, tuple[int, int, int]]] = {
         "drawn": (50, 2000, 20000),  # pictures by which the speed of drawing is told
         "wishes": (20, 200, 1000),  # pictures of a generator that fails in a known way
     },
+    "01": {
+        "line_steps": (60, 600, 600),  # of a discriminator on a line, and against a generator that stands still
+        "toy_steps": (30, 1500, 1500),  # of each player on eight Gaussians
+        "frames": (3, 15, 15),  # of each player about them
+        "steps": (4, 2300, 6000),  # of each player on digits
+        "samples": (60, 5000, 10000),  # generated digits that are measured
+        "copies": (40, 1000, 2000),  # digits whose nearest training digit is looked for
+        "walk": (2, 10, 10),  # frames between two stops of the walk
+    },
     "02": {
         "particles": (400, 4000, 20000),  # particles of the simulated gas
         "walk_steps": (600, 600, 600),  # time steps of the simulation: few, and the box would not be even
@@ -39,6 +48,11 @@ TABLE: dict[str, dict[str, tuple[int, int, int]]] = {
         "museum": (20, 120, 1000),  # pictures for each bug
         "samples": (20, 2000, 10000),  # generated pictures that are measured
         "ablation": (20, 300, 2000),  # pictures for each guidance scale
+    },
+    "04": {
+        "steps": (4, 1000, 4000),  # optimizer steps of each of the six networks
+        "pictures": (40, 1000, 2000),  # pictures that are measured
+        "clutter": (200, 12800, 50000),  # training pictures: scenes, digits on clutter
     },
 }
 

@@ -1,6 +1,7 @@
 """Data as batches: dicts of tensors, `"x"` the pictures in [-1,1], every other key a condition."""
 
 from .batches import Batch, Batches, Dataset, StreamBatches
+from .clutter import cluttered
 from .download import DataUnavailable
 from .folder import Folder, folder
 from .sets import NAMES, load, load_or_digits
@@ -9,6 +10,6 @@ from .transforms import Transform, compose, drop_condition, from_uint8, to_uint8
 
 __all__ = [
     "NAMES", "Batch", "Batches", "BytePairTokenizer", "DataUnavailable", "Dataset", "Folder", "StreamBatches",
-    "Transform", "WordTokenizer", "compose", "drop_condition", "folder", "from_uint8", "load",
+    "Transform", "WordTokenizer", "cluttered", "compose", "drop_condition", "folder", "from_uint8", "load",
     "load_or_digits", "to_uint8", "to_unit",
 ]  # fmt: skip

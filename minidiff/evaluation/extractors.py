@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from minidiff import pretrained
 from minidiff.data.download import reachable
+from minidiff.data.hub import WeightsUnavailable, open_clip_model
 from minidiff.data.transforms import to_uint8
 from minidiff.metrics.report import INCEPTION
 
@@ -133,26 +133,13 @@ def _bundled(name: str, device: torch.device) -> FeatureExtractor:
 
 
 def _open_clip(name: str, device: torch.device) -> FeatureExtractor:
-    from huggingface_hub import constants
-
-    with ThreadPoolExecutor(1) as pool:  # importing open_clip takes about as long as finding that there is no network
-        online = pool.submit(reachable, [constants.ENDPOINT])
-        if not any(Path(constants.HF_HUB_CACHE).glob("models--*")):  # then the import would tell nothing new
-            _check_online(name, online.result())
-        import open_clip
     model_name, _, tag = name.removeprefix(OPEN_CLIP).rpartition("/")
-    known = open_clip.get_pretrained_cfg(model_name, tag) if model_name in open_clip.list_models() else {}
-    if not known:
-        tags = open_clip.list_pretrained_tags_by_model(model_name)
-        some = ", ".join(tags[:5]) + (", ..." if len(tags) > 5 else "")
-        hint = f"{model_name} has the tags {some}" if tags else "see open_clip.list_pretrained()"
-        raise ValueError(f"the extractor must be {OPEN_CLIP}MODEL/TAG as open_clip lists them; got {name!r} ({hint})")
-    path = _cached_clip(known) or _download_clip(name, known, online.result())
-    seen = {k: known[k] for k in ("mean", "std", "interpolation", "resize_mode") if k in known}
-    model = open_clip.create_model(
-        model_name, pretrained=str(path), force_quick_gelu=known.get("quick_gelu", False), force_preprocess_cfg=seen,
-        device=device,
-    ).eval().requires_grad_(False)  # fmt: skip
+    try:
+        model = open_clip_model(model_name, tag, device=device, called=name)
+    except WeightsUnavailable as error:
+        raise ExtractorUnavailable(f"{error}, or use a bundled extractor ({', '.join(BUNDLED)})") from error
+    import open_clip
+
     return clip_extractor(name, model, lambda texts: open_clip.get_tokenizer(model_name)(list(texts)), device)
 
 
@@ -192,50 +179,6 @@ def clip_extractor(
 
 def _rounded(values: tuple[float, ...]) -> str:
     return "/".join(f"{v:.3g}" for v in values)
-
-
-def _clip_files(known: dict) -> list[tuple[str, str]]:
-    """(repository, file) pairs on the hub that hold the weights, the preferred one first."""
-    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
-
-    repository, _, file = known.get("hf_hub", "").rpartition("/")
-    if not repository:
-        return []
-    safe = HF_SAFE_WEIGHTS_NAME if not file else str(Path(file).with_suffix(".safetensors"))
-    return [(repository, safe), (repository, file or HF_WEIGHTS_NAME)]
-
-
-def _cached_clip(known: dict) -> Path | None:
-    """The weights' file, if the hub's cache has it; nothing is asked of the network."""
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    for repository, file in _clip_files(known):
-        found = try_to_load_from_cache(repository, file, cache_dir=constants.HF_HUB_CACHE)
-        if isinstance(found, str):
-            return Path(found)
-    return None
-
-
-def _check_online(name: str, online: bool) -> None:
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE or not online:
-        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} cannot be reached"
-        raise ExtractorUnavailable(
-            f"the weights of {name} are not in {constants.HF_HUB_CACHE}, and {why}. With a network, try again: they "
-            "are downloaded once. Without one, copy that cache from a machine that has them, or use a bundled "
-            f"extractor ({', '.join(BUNDLED)})"
-        )
-
-
-def _download_clip(name: str, known: dict, online: bool) -> Path:
-    from open_clip.pretrained import download_pretrained
-
-    _check_online(name, online)
-    try:
-        return Path(download_pretrained(known))
-    except Exception as error:  # network, hub and disk all fail in their own ways
-        raise ExtractorUnavailable(f"{name}: the download failed ({type(error).__name__}: {error})") from error
 
 
 def _inception(device: torch.device) -> FeatureExtractor:

@@ -273,7 +273,11 @@ def matched(config: PixelConfig, count: int, within: float = 0.05) -> PixelConfi
     Raises:
         ValueError: no width comes that near.
     """
-    found = min((replace(config, width=w) for w in range(4, 129)), key=lambda c: abs(parameters(c) - count))
+    low, high = 4, 128  # more width, more parameters
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if parameters(replace(config, width=middle)) <= count else (low, middle)
+    found = min((replace(config, width=w) for w in (low, high)), key=lambda c: abs(parameters(c) - count))
     if abs(parameters(found) - count) > within * count:
         raise ValueError(f"no width from 4 to 128 gives {count} parameters within {within:.0%}; nearest: {found}")
     return found

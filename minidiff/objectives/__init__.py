@@ -1,11 +1,13 @@
 """Losses: `loss(model, batch) -> (scalar, logs)`, each training one model."""
 
+from .clip import CLIPLoss, SigmoidLoss, contrastive, sigmoid_contrastive
 from .diffusion import DiffusionLoss, bound_term, discretized_gaussian_nll, gaussian_kl
 from .gan import HINGE, NON_SATURATING, SATURATING, WASSERSTEIN, CriticLoss, Game, GeneratorLoss, gradient_penalty, r1
-from .supervised import AttributesLoss, ClassifierLoss, NoisyClassifierLoss
+from .supervised import AttributesLoss, ClassifierLoss, NoisyClassifierLoss, PixelLoss
 
 __all__ = [
-    "HINGE", "NON_SATURATING", "SATURATING", "WASSERSTEIN", "AttributesLoss", "ClassifierLoss", "CriticLoss",
-    "DiffusionLoss", "Game", "GeneratorLoss", "NoisyClassifierLoss", "bound_term", "discretized_gaussian_nll",
-    "gaussian_kl", "gradient_penalty", "r1",
+    "HINGE", "NON_SATURATING", "SATURATING", "WASSERSTEIN", "AttributesLoss", "CLIPLoss", "ClassifierLoss",
+    "CriticLoss", "DiffusionLoss", "Game", "GeneratorLoss", "NoisyClassifierLoss", "PixelLoss", "SigmoidLoss",
+    "bound_term", "contrastive", "discretized_gaussian_nll", "gaussian_kl", "gradient_penalty", "r1",
+    "sigmoid_contrastive",
 ]  # fmt: skip

@@ -29,6 +29,9 @@ class Game(NamedTuple):
     critic: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
 
+    def __repr__(self) -> str:
+        return f"Game({self.critic.__name__}, {self.generator.__name__})"
+
 
 def logistic_critic(real: Tensor, fake: Tensor) -> Tensor:
     """-log D(real) - log(1 - D(fake)) of each pair, in nats (Goodfellow et al., 2014, eq. 1).

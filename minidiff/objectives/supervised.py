@@ -53,6 +53,25 @@ class AttributesLoss:
 
 
 @dataclass
+class PixelLoss:
+    """Cross-entropy of `model(x)` with one label "labels" for each pixel.
+
+    Attributes:
+        prepare: batch -> batch, applied first, for augmentation.
+    """
+
+    prepare: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
+
+    def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the mean loss over all pixels and {"loss", "accuracy"}, scalars."""
+        batch = self.prepare(batch)
+        logits = model(batch["x"])  # [B, K, H, W]
+        loss = F.cross_entropy(logits, batch["labels"])
+        accuracy = (logits.argmax(1) == batch["labels"]).float().mean()
+        return loss, {"loss": loss.detach(), "accuracy": accuracy.detach()}
+
+
+@dataclass
 class NoisyClassifierLoss:
     """Cross-entropy of `model(x_t, t)` over levels 0..T, for classifier guidance (Dhariwal & Nichol, 2021)."""
 

@@ -134,3 +134,38 @@ def test_a_quiz_of_buttons_is_answered(show):
 def test_a_quiz_without_a_verdict_is_found(show, html):
     with pytest.raises(AssertionError):
         widgets.verdicts(show(html).page.locator("body"), seconds=0.5)
+
+
+# What ipywidgets makes of a slider and its picture, as far as a reader can see and touch it.
+SLIDER = """<div class="widget-vbox"><img alt="" src="data:image/png;base64,0">
+<div class="noUi-target" style="width:100px;height:20px"><div class="noUi-handle" tabindex="0">o</div></div>
+<div class="widget-readout">t = 0</div></div>
+<script>
+const show = (i) => {
+  document.querySelector(".widget-readout").textContent = "t = " + i;
+  document.querySelector("img").src = "data:image/png;base64," + i;
+};
+document.querySelector(".noUi-handle").onkeydown = (e) => show(e.key === "ArrowRight" ? 1 : 0);
+document.querySelector(".noUi-target").onclick = () => show(9);
+</script>"""
+
+
+def test_a_live_slider_is_moved(show):
+    widgets.slide(show(SLIDER).page.locator(".widget-vbox"))
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ('document.querySelector("img").src =', "window.never ="),
+        ('document.querySelector(".widget-readout").textContent =', "window.never ="),
+        ("onkeydown", "onpaste"),
+        ("onclick", "onpaste"),
+    ],
+    ids=["the picture stays", "the reading stays", "keys do nothing", "the mouse does nothing"],
+)
+def test_a_broken_live_slider_is_found(show, old, new):
+    assert old in SLIDER
+    page = show(SLIDER.replace(old, new)).page
+    with pytest.raises((AssertionError, TimeoutError)):
+        widgets.slide(page.locator(".widget-vbox"), seconds=0.5)

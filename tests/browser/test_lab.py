@@ -14,11 +14,13 @@ from minidiff.course.exercise import exercises
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = {path.name[:2]: path for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
-# lesson -> an exercise, one of its wrong answers, and whether the lesson has a player
+# lesson -> an exercise, one of its wrong answers, and how a figure moves there: by a film's slider or a widget's
 ANSWERED = {
-    "00": ("cover", None, False),
-    "02": ("q_sample", "variance_as_deviation", True),
-    "03": ("noise_loss", None, True),
+    "00": ("cover", None, None),
+    "01": ("critic_loss", "swapped", "film"),
+    "02": ("q_sample", "variance_as_deviation", "widget"),
+    "03": ("noise_loss", None, "film"),
+    "04": ("mean_iou", "recall", None),
 }
 # The one picture that a lesson asks another host for; the book leaves its cell out.
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
@@ -72,11 +74,14 @@ def test_lesson_in_jupyterlab(notebook, lesson):
     assert note.run_all() == []
     assert sum(cell["kind"] == "code" for cell in note.cells()) > 20
 
-    name, misconception, played = ANSWERED[lesson]
-    players = note.page.locator(".jp-OutputArea .minidiff-player")
-    assert (players.count() > 0) == played
-    if played:
-        widgets.drive(players.first)
+    name, misconception, moving = ANSWERED[lesson]
+    found = {
+        "film": note.page.locator(".jp-OutputArea .minidiff-player"),
+        "widget": note.page.locator(".jp-OutputArea .widget-vbox"),
+    }
+    assert {kind for kind, figures in found.items() if figures.count()} == ({moving} if moving else set())
+    if moving:
+        {"film": widgets.drive, "widget": widgets.slide}[moving](found[moving].first)
 
     [exercise] = [e for e in exercises(lesson) if e.name == name]
     source, diagnosis = exercise.wrong[misconception or next(iter(exercise.wrong))]

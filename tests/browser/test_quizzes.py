@@ -6,14 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from minidiff.course.quiz import Question
 
 ROOT = Path(__file__).resolve().parents[2]
-sync = pytest.importorskip("playwright.sync_api", reason="browser tests need the package playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="browser tests need Chromium from the system's packages")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
 
 SUM = Question("What is 1 + 1?", ("2", "3 < 4"), ("Count.", "No `sum` is."), correct=0)
 COLOUR = Question("Which is a colour?", ("four", "red"), ("A number.", "It is."), correct=1)
@@ -29,14 +26,6 @@ COURSE = {
 }  # fmt: skip
 HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title><link rel="stylesheet" href="course.css">
 <script defer src="course-data.js"></script><script defer src="course.js"></script><body><article class="bd-article">"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -127,12 +116,12 @@ def test_ticks_and_answers_reach_the_progress_page_at_once(context, folder):
     lesson.get_by_label("I have solved this exercise").check()
     lesson.get_by_role("button", name="red").click()
     lesson.get_by_role("button", name="3 < 4").click()
-    sync.expect(bars.nth(0)).to_have_attribute("aria-valuetext", "1 of 1 solved")
-    sync.expect(bars.nth(1)).to_have_attribute("aria-valuetext", "1 of 2 right at first try, 2 answered")
+    expect(bars.nth(0)).to_have_attribute("aria-valuetext", "1 of 1 solved")
+    expect(bars.nth(1)).to_have_attribute("aria-valuetext", "1 of 2 right at first try, 2 answered")
     assert "not at first try" in progress.locator(f"[data-asked='{SUM_ID}']").inner_text()
-    sync.expect(progress.get_by_label("Solved: add")).to_be_checked()
+    expect(progress.get_by_label("Solved: add")).to_be_checked()
     progress.get_by_label("Solved: add").uncheck()
-    sync.expect(lesson.get_by_label("I have solved")).not_to_be_checked()
+    expect(lesson.get_by_label("I have solved")).not_to_be_checked()
     assert "from disk" in progress.locator(".md-note").inner_text()
     assert not lesson.errors + progress.errors
 
@@ -156,7 +145,7 @@ def test_progress_goes_out_comes_back_and_can_be_erased(context, folder, tmp_pat
     assert kept(progress) == {"version": 1, "exercises": {}, "questions": {}}
     lesson.get_by_role("button", name="four").click()  # a first try of its own, which the import must not replace
     progress.locator("input[type=file]").set_input_files(tmp_path / "p.json")
-    sync.expect(status).to_contain_text("p.json was added; new entries: 1.")
+    expect(status).to_contain_text("p.json was added; new entries: 1.")
     assert kept(progress)["exercises"] == before["exercises"]
     assert kept(progress)["questions"][COLOUR_ID]["first"] is False and not progress.errors
 
@@ -177,7 +166,7 @@ def test_a_bad_file_is_refused_and_changes_nothing(context, folder, tmp_path, te
     before = kept(progress)
     (tmp_path / "bad.json").write_text(text)
     progress.locator("input[type=file]").set_input_files(tmp_path / "bad.json")
-    sync.expect(progress.locator(".md-tools").get_by_role("status")).to_contain_text(f"bad.json was not taken: {words}")
+    expect(progress.locator(".md-tools").get_by_role("status")).to_contain_text(f"bad.json was not taken: {words}")
     assert kept(progress) == before and not progress.errors
 
 

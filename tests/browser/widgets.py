@@ -68,6 +68,36 @@ def drive(player, seconds: float = SECONDS) -> None:
     assert at(last) == end, "the last frame looks otherwise when it is played"
 
 
+def slide(box, seconds: float = SECONDS) -> None:
+    """Move the slider of a live figure by keyboard and mouse, and see picture and reading follow.
+
+    Args:
+        box: Playwright's locator of the `.widget-vbox` that `explore` makes where a kernel runs.
+        seconds: how long to wait for what must come.
+
+    Raises:
+        AssertionError: if a control is missing, or the picture or the reading stays as it was.
+    """
+    handle, said, picture = box.locator(".noUi-handle"), box.locator(".widget-readout"), box.locator("img")
+    wait = 1000 * seconds
+    expect(handle).to_be_visible(timeout=wait)
+    handle.scroll_into_view_if_needed()
+    text, start = said.inner_text(), picture.get_attribute("src")
+
+    handle.press("ArrowRight")
+    expect(said).not_to_have_text(text, timeout=wait)
+    expect(picture).not_to_have_attribute("src", start, timeout=wait)
+    handle.press("ArrowLeft")
+    expect(said).to_have_text(text, timeout=wait)
+    expect(picture).to_have_attribute("src", start, timeout=wait)
+
+    track = box.locator(".noUi-target")
+    area = track.bounding_box()
+    track.click(position={"x": area["width"] - 2, "y": area["height"] / 2})
+    expect(said).not_to_have_text(text, timeout=wait)
+    expect(picture).not_to_have_attribute("src", start, timeout=wait)
+
+
 def unfold(fold, seconds: float = SECONDS) -> str:
     """Open a fold with the mouse; returns the text that it held back.
 

@@ -80,7 +80,7 @@ def _new(node: ast.AST) -> Iterator[ast.AST | None]:
                 yield ast.BinOp(node.left, SWAPPED[type(node.op)](), node.right)
             if isinstance(node.op, (ast.Add, ast.Sub)):
                 yield from (node.left, node.right)
-        case ast.AugAssign():
+        case ast.AugAssign() | ast.Expr(value=ast.Call()):  # a statement that acts by its effect
             yield None
         case ast.Compare() if type(node.ops[0]) in SWAPPED:
             yield ast.Compare(node.left, [SWAPPED[type(node.ops[0])](), *node.ops[1:]], node.comparators)

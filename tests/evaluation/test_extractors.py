@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import minidiff.data.hub
 from minidiff import pretrained
 from minidiff.data import from_uint8, to_uint8
 from minidiff.evaluation import (
@@ -35,6 +36,7 @@ def pictures(*shape, seed=0):
 def offline(monkeypatch):
     """No connection, and a probe that takes its time to find out."""
     monkeypatch.setattr(extractors, "reachable", lambda hosts: time.sleep(1.5))
+    monkeypatch.setattr(minidiff.data.hub, "reachable", lambda hosts: time.sleep(1.5))
 
 
 @pytest.fixture
@@ -196,7 +198,7 @@ def test_open_clip_obeys_offline_mode(hub, monkeypatch):
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(extractors, "reachable", lambda hosts: True)
+    monkeypatch.setattr(minidiff.data.hub, "reachable", lambda hosts: True)
     with pytest.raises(ExtractorUnavailable, match="HF_HUB_OFFLINE is set"):
         load_extractor("open_clip:tiny-test/random")
 
@@ -207,7 +209,7 @@ def test_open_clip_download_that_fails(hub, monkeypatch):
     def broken(config):
         raise OSError("disk full")
 
-    monkeypatch.setattr(extractors, "reachable", lambda hosts: True)
+    monkeypatch.setattr(minidiff.data.hub, "reachable", lambda hosts: True)
     monkeypatch.setattr(open_clip.pretrained, "download_pretrained", broken)
     with pytest.raises(ExtractorUnavailable, match=r"download failed \(OSError: disk full\)"):
         load_extractor("open_clip:tiny-test/random")
@@ -219,8 +221,8 @@ def test_open_clip_download_that_fails(hub, monkeypatch):
      ("open_clip:nope/openai", "see open_clip.list_pretrained")],
 )  # fmt: skip
 def test_open_clip_pairs_that_do_not_exist(name, hint, monkeypatch):
-    monkeypatch.setattr(extractors, "reachable", lambda hosts: True)
-    with pytest.raises(ValueError, match=f"must be open_clip:MODEL/TAG as .*got '{name}' .*{hint}"):
+    monkeypatch.setattr(minidiff.data.hub, "reachable", lambda hosts: True)
+    with pytest.raises(ValueError, match=f"must be MODEL/TAG as .*got '{name}' .*{hint}"):
         load_extractor(name)
 
 

@@ -1,16 +1,11 @@
 """Two gloo processes on the CPU find the moments that one process finds."""
 
-import os
 import runpy
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-import minidiff
 from minidiff.metrics import moments
 
 SCRIPT = Path(__file__).with_name("moments_ranks.py")
@@ -19,25 +14,10 @@ pytestmark = [pytest.mark.two_process, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def found(tmp_path_factory, two_ranks):
     """What each rank has found."""
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ranks = []
-    for rank in ("0", "1"):
-        env = {
-            **os.environ, "RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-            "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(minidiff.__file__).parents[1]),
-        }  # fmt: skip
-        ranks.append(subprocess.Popen([sys.executable, SCRIPT, folder], env=env, stderr=subprocess.PIPE, text=True))
-    try:
-        errors = [process.communicate(timeout=100)[1] for process in ranks]
-    finally:
-        for process in ranks:
-            process.kill()
-    assert [process.returncode for process in ranks] == [0, 0], "\n".join(errors)
+    two_ranks(SCRIPT, folder)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 

@@ -1,11 +1,7 @@
 """Two gloo processes on the CPU train as one process trains on the joint batch."""
 
 import json
-import os
 import runpy
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,26 +15,10 @@ pytestmark = [pytest.mark.two_process, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, two_ranks):
     """Where both ranks have left their results."""
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ranks = []
-    for rank in ("0", "1"):
-        env = {
-            **os.environ, "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
-            "PYTHONHASHSEED": str(int(rank) + 1),  # as on two machines: sets come in another order
-        }  # fmt: skip
-        ranks.append(subprocess.Popen([sys.executable, SCRIPT, folder], env=env, stderr=subprocess.PIPE, text=True))
-    try:
-        errors = [process.communicate(timeout=280)[1] for process in ranks]
-    finally:
-        for process in ranks:
-            process.kill()
-    assert [process.returncode for process in ranks] == [0, 0], "\n".join(errors)
+    two_ranks(SCRIPT, folder, timeout=280)
     return folder
 
 

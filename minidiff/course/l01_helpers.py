@@ -1,0 +1,110 @@
+"""What lesson 01 draws: slopes of losses, points on the plane, a discriminator's field, and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from minidiff.course import plots
+from minidiff.recipes import results
+
+REACH = 2.8  # of the plane that is shown, to either side
+
+
+def points(panels: Mapping[str, Tensor], centres: Tensor) -> None:
+    """Draw generated points, a panel for each set, with the modes as rings.
+
+    Args:
+        panels: title -> [N,2].
+        centres: [K,2].
+    """
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(1, len(panels), figsize=(2.5 * len(panels), 2.7), squeeze=False)
+    for ax, (title, x) in zip(axes[0], panels.items(), strict=True):
+        ax.scatter(*centres.T, s=90, facecolors="none", edgecolors=plots.REAL, linewidths=1.2)
+        ax.scatter(*x[:800].T, s=3, color=plots.GENERATED, alpha=0.5, linewidths=0)
+        _plane(ax, title)
+
+
+def field(critic: nn.Module, x: Tensor, centres: Tensor, title: str):
+    """A figure: what the discriminator thinks of every place, where its gradient points, and the generated points.
+
+    Args:
+        critic: points [B,2] -> logits [B].
+        x: generated points, [N,2].
+        centres: [K,2].
+        title: above the figure.
+
+    Returns:
+        A matplotlib figure, for a player.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4, 4.2), layout="constrained")
+    ax = figure.subplots()
+    line = torch.linspace(-REACH, REACH, 60)
+    places = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).view(-1, 2)
+    with torch.no_grad():
+        sure = critic(places).sigmoid().view(60, 60)
+    ax.imshow(sure, extent=(-REACH, REACH, -REACH, REACH), origin="lower", cmap="cividis", vmin=0, vmax=1, alpha=0.55)
+    coarse = torch.linspace(-REACH, REACH, 17)
+    at = torch.stack(torch.meshgrid(coarse, coarse, indexing="xy"), dim=-1).view(-1, 2).requires_grad_()
+    (slope,) = torch.autograd.grad(critic(at).sum(), at)
+    length = slope.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    slope = slope / length * length.clamp(max=4).sqrt()  # long arrows shortened, so that faint ones show
+    ax.quiver(*at.detach().T, *slope.T, color="#333333", scale=34, width=0.003)
+    ax.scatter(*centres.T, s=110, facecolors="none", edgecolors=plots.REAL, linewidths=1.4)
+    ax.scatter(*x[:500].T, s=4, color=plots.GENERATED, linewidths=0)
+    _plane(ax, title)
+    return figure
+
+
+def _plane(ax, title: str) -> None:
+    ax.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), xticks=[], yticks=[], aspect="equal")
+    ax.set_title(title, fontsize=9)
+
+
+def smooth(values: Sequence[float], window: int) -> np.ndarray:
+    """Mean over the last `window` values, as far as there are any."""
+    v = np.asarray(values, dtype=float)
+    window = max(1, min(window, len(v)))
+    return np.convolve(v, np.ones(window) / window, mode="valid")
+
+
+def curves(panels: Mapping[str, Mapping[str, Sequence[float]]], window: int = 25) -> None:
+    """Draw both players' losses, a panel for each run.
+
+    Args:
+        panels: title -> history of a run.
+        window: steps that are averaged.
+    """
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 2.6), sharey=True, squeeze=False)
+    for ax, (title, history) in zip(axes[0], panels.items(), strict=True):
+        ax.plot(smooth(history["critic"], window), color=plots.PALETTE["purple"], label="discriminator's loss")
+        ax.plot(smooth(history["generator"], window), color=plots.GENERATED, label="generator's loss")
+        ax.axhline(2 * np.log(2), color=plots.TRUTH, lw=0.8, ls="--", label="2 log 2")
+        ax.set(xlabel="step", title=title)
+    axes[0, 0].set_ylabel("loss (nats)")
+    axes[0, 0].legend(fontsize=7.5)
+
+
+def table(rows: Mapping[str, Mapping[str, float]], digits: int = 3) -> None:
+    """Print rows of numbers under their names."""
+    names = list(next(iter(rows.values())))
+    first = max(map(len, rows)) + 1
+    print(" " * first + "".join(f"{name:>{max(10, len(name) + 2)}}" for name in names))
+    for row, values in rows.items():
+        cells = (f"{values[name]:{max(10, len(name) + 2)}.{digits}f}" for name in names)
+        print(f"{row:{first}}" + "".join(cells))
+
+
+def recorded(name: str) -> dict | None:
+    """A result of `results/`, or None where this machine has none (an installed package without the repository)."""
+    path = results.folder() / f"{name}.json"
+    return next((r for r in results.load(path.parent) if r.get("name") == name), None) if path.exists() else None
