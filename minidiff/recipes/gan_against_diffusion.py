@@ -118,11 +118,11 @@ def verdicts(found: dict[str, dict[str, float]], seeds: int) -> dict[str, bool]:
 
 def report(rows: dict[str, list[dict]], seeds: tuple[int, ...], seconds: float, n: int) -> None:
     """Writes results/01_against_diffusion_*.json: one for each part of the claim, and one of all figures."""
-    found, images = summary(rows), {name: mean(r["steps"] for r in some) for name, some in rows.items()}
+    found, steps = summary(rows), {name: mean(r["steps"] for r in some) for name, some in rows.items()}
     said = verdicts(found, len(seeds))
-    about = (
-        f"{seconds:g} s of processor time on one thread for each training, {n:,} samples, mean of {len(seeds)} seeds"
-    )
+    about = f"{seconds:g} s of processor time on one thread for each training ("
+    about += ", ".join(f"{name} {count:g} steps" for name, count in steps.items())
+    about += f"), {n:,} samples, mean of {len(seeds)} seeds; longer trainings: 01_bundled_gan_and_diffusion"
     parts = {
         "faithful": {k: found[k] for k in ("precision", "density")},
         "covers_less": {k: found[k] for k in ("recall", "coverage")},
@@ -137,7 +137,7 @@ def report(rows: dict[str, list[dict]], seeds: tuple[int, ...], seconds: float, 
             holds=said[part], note=f"{part.replace('_', ' ')}: {about}; {spread}",
         )  # fmt: skip
     every = {f"{name} {figure}": v[name] for figure, v in found.items() for name in v}
-    every |= {f"{name} steps": v for name, v in images.items()}
+    every |= {f"{name} steps": v for name, v in steps.items()}
     every |= {f"{name} seconds": mean(r["seconds"] for r in some) for name, some in rows.items()}
     record("01_against_diffusion", every, source="recipe gan_against_diffusion", seed=seeds, note=about)
     record(
