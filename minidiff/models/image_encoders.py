@@ -151,8 +151,7 @@ class ResNet(nn.Module):
         return self.pool(self._map(x))
 
     def patches(self, x: Tensor) -> Tensor:
-        """x [B,C,size,size] -> [B,N,width]: what each place would add if attention heard it alone (Zhou et "
-        "al., 2022)."""
+        """x [B,C,size,size] -> [B,N,width]: what each place would add if it alone were heard (Zhou et al., 2022)."""
         return self.pool.value(self._map(x).flatten(2).transpose(1, 2))
 
     def _map(self, x: Tensor) -> Tensor:
