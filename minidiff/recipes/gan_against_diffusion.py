@@ -117,7 +117,7 @@ def verdicts(found: dict[str, dict[str, float]], seeds: int) -> dict[str, bool]:
 
 
 def report(rows: dict[str, list[dict]], seeds: tuple[int, ...], seconds: float, n: int) -> None:
-    """Writes results/01_against_diffusion_*.json: one for each part of the claim, and one of all figures."""
+    """Writes `results/01_against_diffusion.json` with all figures, and one beside it for each part of the claim."""
     found, steps = summary(rows), {name: mean(r["steps"] for r in some) for name, some in rows.items()}
     said = verdicts(found, len(seeds))
     about = f"{seconds:g} s of processor time on one thread for each training ("
