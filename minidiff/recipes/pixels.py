@@ -210,7 +210,7 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 
 def longer(times: int = 4) -> None:
-    """Trains FCN and U-Net on scenes `times` as long, one seed; writes `results/04_scenes_longer.json`."""
+    """Trains FCN and U-Net on scenes as many times as long, one seed; writes a result of its own."""
     value, steps = {}, times * TASKS["scenes"].steps
     for name, cell in (("FCN", FCN), ("U-Net", UNET)):
         found = row("scenes", *cell, chosen_rate("scenes", *cell), steps, SEEDS[0], "test")
