@@ -2,7 +2,7 @@
 
     python -m minidiff.recipes.gan_toy
 
-Writes results/01_toy_*.json: five seeds for each setting.
+Writes `results/01_toy_modes.json` and its companions: five seeds for each setting.
 """
 
 from __future__ import annotations
