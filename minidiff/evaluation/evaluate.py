@@ -23,7 +23,6 @@ from .sets import Pictures, draw
 Images = Tensor | Pictures | Iterable[Tensor]
 CLIP_SCORES = ("clip_score", "clip_score_100")
 
-
 def metric_names() -> dict[str, str]:
     """The metrics that `evaluate` knows, each with one line about it."""
     return {name: known.line for name, known in METRICS.items()}

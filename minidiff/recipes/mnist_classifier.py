@@ -1,6 +1,6 @@
 """The digit classifier that judges lesson 03: trained apart on real digits, frozen before anything is tuned.
 
-python -m minidiff.recipes.mnist_classifier
+    python -m minidiff.recipes.mnist_classifier
 """
 
 from __future__ import annotations

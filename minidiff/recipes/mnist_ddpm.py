@@ -1,7 +1,7 @@
 """The class-conditional diffusion model of lesson 03, trained longer than a lesson allows.
 
-python -m minidiff.recipes.mnist_ddpm            or, with several GPUs,
-accelerate launch -m minidiff.recipes.mnist_ddpm
+    python -m minidiff.recipes.mnist_ddpm            or, with several GPUs,
+    accelerate launch -m minidiff.recipes.mnist_ddpm
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The classifier of the caption world, whose features distances are measured in: every attribute of a scene at once.
 
-python -m minidiff.recipes.shapes_classifier
+    python -m minidiff.recipes.shapes_classifier
 """
 
 from __future__ import annotations

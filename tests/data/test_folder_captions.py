@@ -271,7 +271,7 @@ def test_wrong_arguments(tmp_path):
 
 def captioned(root):
     pictures(root, "cat/a.png", "cat/b.png", "dog/c.png")
-    written(root, "captions.csv", 'image,text\ndog/c.png,a red dog\ncat/a.png,a cat\ncat/b.png,"red, red"\n')
+    written(root, "captions.csv", "image,text\ndog/c.png,a red dog\ncat/a.png,a cat\ncat/b.png,\"red, red\"\n")
     return WordTokenizer(["a", "cat", "dog", "red", ","], length=6)
 
 
