@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from minidiff.course import plots
-from minidiff.recipes import results
+from minidiff.recipes.results import find as recorded
+
+__all__ = ["curves", "field", "points", "recorded", "smooth", "table"]
 
 REACH = 2.8  # of the plane that is shown, to either side
 
@@ -102,9 +104,3 @@ def table(rows: Mapping[str, Mapping[str, float]], digits: int = 3) -> None:
     for row, values in rows.items():
         cells = (f"{values[name]:{max(10, len(name) + 2)}.{digits}f}" for name in names)
         print(f"{row:{first}}" + "".join(cells))
-
-
-def recorded(name: str) -> dict | None:
-    """A result of `results/`, or None where this machine has none (an installed package without the repository)."""
-    path = results.folder() / f"{name}.json"
-    return next((r for r in results.load(path.parent) if r.get("name") == name), None) if path.exists() else None

@@ -178,10 +178,10 @@ def measured(task: str, figure: str) -> dict[str, tuple[float, float, float]] | 
         task: "scenes", "digits" or "denoising".
         figure: "iou", "boundary_f", "mse" and so on.
     """
-    path = results.folder() / f"04_{task}_{figure}.json"
-    if not path.exists():
+    result = results.find(f"04_{task}_{figure}")
+    if result is None:
         return None
-    value = next(r for r in results.load(path.parent) if r["name"] == path.stem)["value"]
+    value = result["value"]
     cells = [k for k in value if not k.endswith(("-low", "-high"))]
     return {cell: (value[cell], value[f"{cell}-low"], value[f"{cell}-high"]) for cell in cells}
 

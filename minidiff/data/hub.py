@@ -17,7 +17,7 @@ class WeightsUnavailable(RuntimeError):
     """Published weights are not on this machine and cannot be had."""
 
 
-def open_clip_model(model: str, tag: str, *, device: str | torch.device = "cpu", called: str = "") -> nn.Module:
+def open_clip_model(model: str, tag: str, *, device: str | torch.device = "cpu", prefix: str = "") -> nn.Module:
     """One of open_clip's models with published weights, in eval mode, without gradients.
 
     The activation is that of the tag: the configs `ViT-B-32`, `RN50` and `ViT-L-14` say GELU, and OpenAI's weights want
@@ -27,7 +27,7 @@ def open_clip_model(model: str, tag: str, *, device: str | torch.device = "cpu",
         model: name of the architecture, as in `"ViT-B-32"`.
         tag: of the weights, as in `"openai"`.
         device: where the model goes.
-        called: what an error calls the pair; empty is `MODEL/TAG`.
+        prefix: stands before `MODEL/TAG` in what errors say.
 
     Raises:
         ValueError: open_clip lists no such pair.
@@ -35,7 +35,7 @@ def open_clip_model(model: str, tag: str, *, device: str | torch.device = "cpu",
     """
     from huggingface_hub import constants
 
-    called = called or f"{model}/{tag}"
+    called = prefix + "/".join(part for part in (model, tag) if part)
     with ThreadPoolExecutor(1) as pool:  # importing open_clip takes about as long as finding that there is no network
         online = pool.submit(reachable, [constants.ENDPOINT])
         if not any(Path(constants.HF_HUB_CACHE).glob("models--*")):  # then the import would tell nothing new
@@ -46,7 +46,7 @@ def open_clip_model(model: str, tag: str, *, device: str | torch.device = "cpu",
         tags = open_clip.list_pretrained_tags_by_model(model)
         some = ", ".join(tags[:5]) + (", ..." if len(tags) > 5 else "")
         hint = f"{model} has the tags {some}" if tags else "see open_clip.list_pretrained()"
-        raise ValueError(f"the model must be MODEL/TAG as open_clip lists them; got {called!r} ({hint})")
+        raise ValueError(f"the model must be {prefix}MODEL/TAG as open_clip lists them; got {called!r} ({hint})")
     path = _cached(known) or _download(called, known, online.result())
     seen = {k: known[k] for k in ("mean", "std", "interpolation", "resize_mode") if k in known}
     found = open_clip.create_model(

@@ -135,7 +135,7 @@ def _bundled(name: str, device: torch.device) -> FeatureExtractor:
 def _open_clip(name: str, device: torch.device) -> FeatureExtractor:
     model_name, _, tag = name.removeprefix(OPEN_CLIP).rpartition("/")
     try:
-        model = open_clip_model(model_name, tag, device=device, called=name)
+        model = open_clip_model(model_name, tag, device=device, prefix=OPEN_CLIP)
     except WeightsUnavailable as error:
         raise ExtractorUnavailable(f"{error}, or use a bundled extractor ({', '.join(BUNDLED)})") from error
     import open_clip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import group_norm
+from .layers import at_least, group_norm
 
 FEATURES = 128
 
@@ -34,10 +34,7 @@ class ClassifierConfig:
     grid: int = 1
 
     def __post_init__(self):
-        for name, least in (("channels", 1), ("classes", 2), ("width", 4), ("grid", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}")
+        at_least(self, channels=1, classes=2, width=4, grid=1)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0,1); got {self.dropout!r}")
 

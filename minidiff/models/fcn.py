@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import group_norm, timestep_embedding
+from .layers import at_least, group_norm, timestep_embedding
 
 Skip = Literal["none", "sum", "concatenate"]
 Decoder = Literal["deconvolution", "symmetric"]
@@ -50,10 +50,7 @@ class PixelConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "mults", tuple(self.mults))  # JSON gives lists
-        for name in ("inputs", "outputs", "width", "scores"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
+        at_least(self, inputs=1, outputs=1, width=1, scores=1)
         if len(self.mults) < 2 or min(self.mults) < 1:
             raise ValueError(f"mults must be two or more integers of at least 1; got {self.mults}")
         for name, known in (("skip", get_args(Skip)), ("decoder", get_args(Decoder))):

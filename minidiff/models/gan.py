@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .layers import group_norm
+from .layers import at_least, group_norm
 
 SIDE = 32
 
@@ -34,7 +34,7 @@ class GeneratorConfig:
     classes: int = 0
 
     def __post_init__(self):
-        _at_least(self, channels=1, z=1, width=8, classes=0)
+        at_least(self, channels=1, z=1, width=8, classes=0)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class DiscriminatorConfig:
     spectral: bool = False
 
     def __post_init__(self):
-        _at_least(self, channels=1, width=8, classes=0)
+        at_least(self, channels=1, width=8, classes=0)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class PointConfig:
     spectral: bool = False
 
     def __post_init__(self):
-        _at_least(self, dim=1, z=1, width=1, depth=1)
+        at_least(self, dim=1, z=1, width=1, depth=1)
 
 
 class Generator(nn.Module):
@@ -232,10 +232,3 @@ def _check_label(classes: int, y: Tensor | None) -> None:
         raise ValueError(
             f"y must be {'given: [B] labels' if classes else 'left out'} (the config has classes={classes})"
         )
-
-
-def _at_least(config, **least: int) -> None:
-    for name, low in least.items():
-        value = getattr(config, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise ValueError(f"{name} must be an integer of at least {low}; got {value!r}")

@@ -34,6 +34,22 @@ def timestep_embedding(t: Tensor, dim: int, max_period: float = 10000.0) -> Tens
     return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
+def at_least(config, **least: int) -> None:
+    """Checks fields of a config.
+
+    Args:
+        config: whose fields they are.
+        least: field -> the smallest value that it may have.
+
+    Raises:
+        ValueError: a field is no integer, or smaller.
+    """
+    for name, low in least.items():
+        value = getattr(config, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+            raise ValueError(f"{name} must be an integer of at least {low}; got {value!r}")
+
+
 def group_norm(channels: int) -> nn.GroupNorm:
     """Group norm with at most 32 groups of at least 4 channels that divide `channels`."""
     groups = next(g for g in range(min(32, max(1, channels // 4)), 0, -1) if channels % g == 0)

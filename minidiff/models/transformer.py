@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .layers import at_least
+
 Activation = Literal["gelu", "quick_gelu"]
 
 
@@ -68,10 +70,7 @@ class Transformer(nn.Module):
 
 def check_sizes(config, **least: int) -> None:
     """Raises ValueError where a field of a config is no integer of at least so much, or heads do not divide width."""
-    for name, low in least.items():
-        value = getattr(config, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise ValueError(f"{name} must be an integer of at least {low}; got {value!r}")
+    at_least(config, **least)
     if "heads" in least and config.width % config.heads:
         raise ValueError(f"heads must divide width; got {config.heads} and {config.width}")
     activation = getattr(config, "activation", "gelu")

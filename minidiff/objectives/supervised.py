@@ -14,22 +14,24 @@ from ..diffusion import Schedule
 
 @dataclass
 class ClassifierLoss:
-    """Cross-entropy of `model(x)` with labels "y".
+    """Cross-entropy of `model(x)` with one label for each picture, or for each pixel.
 
     Attributes:
         prepare: batch -> batch, applied first, for augmentation.
         smoothing: label smoothing in [0, 1).
+        labels: the batch's key of the labels, [B] for logits [B,K] or [B,H,W] for logits [B,K,H,W].
     """
 
     prepare: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     smoothing: float = 0.0
+    labels: str = "y"
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the mean loss and {"loss", "accuracy"}, scalars."""
         batch = self.prepare(batch)
-        logits = model(batch["x"])  # [B, K]
-        loss = F.cross_entropy(logits, batch["y"], label_smoothing=self.smoothing)
-        accuracy = (logits.argmax(1) == batch["y"]).float().mean()
+        logits, labels = model(batch["x"]), batch[self.labels]
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.smoothing)
+        accuracy = (logits.argmax(1) == labels).float().mean()
         return loss, {"loss": loss.detach(), "accuracy": accuracy.detach()}
 
 
@@ -49,25 +51,6 @@ class AttributesLoss:
         logits = model(batch["x"])  # [B, K]
         loss = F.binary_cross_entropy_with_logits(logits, batch["y"], reduction="none").sum(dim=1).mean()
         accuracy = ((logits > 0) == (batch["y"] > 0.5)).all(dim=1).float().mean()
-        return loss, {"loss": loss.detach(), "accuracy": accuracy.detach()}
-
-
-@dataclass
-class PixelLoss:
-    """Cross-entropy of `model(x)` with one label "labels" for each pixel.
-
-    Attributes:
-        prepare: batch -> batch, applied first, for augmentation.
-    """
-
-    prepare: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
-
-    def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the mean loss over all pixels and {"loss", "accuracy"}, scalars."""
-        batch = self.prepare(batch)
-        logits = model(batch["x"])  # [B, K, H, W]
-        loss = F.cross_entropy(logits, batch["labels"])
-        accuracy = (logits.argmax(1) == batch["labels"]).float().mean()
         return loss, {"loss": loss.detach(), "accuracy": accuracy.detach()}
 
 

@@ -1,6 +1,6 @@
 """The GAN of lesson 01: the run that a lesson allows, and the bundled generator, trained longer.
 
-python -m minidiff.recipes.mnist_gan
+    python -m minidiff.recipes.mnist_gan
 """
 
 from __future__ import annotations

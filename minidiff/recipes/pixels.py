@@ -11,11 +11,13 @@ rate, chosen from one grid by shorter runs on validation pictures.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -28,9 +30,10 @@ from minidiff.diffusion import Schedule
 from minidiff.metrics import boundary_f_score, mean_iou
 from minidiff.metrics.segmentation import boundary, near
 from minidiff.models.fcn import Decoder, PixelConfig, PixelNet, Skip, matched, parameters
-from minidiff.objectives import DiffusionLoss, PixelLoss
+from minidiff.objectives import ClassifierLoss, DiffusionLoss
 from minidiff.recipes.results import record
 from minidiff.training import fit
+from minidiff.training.checkpoint import write_atomic
 
 WORK = Path("build/recipes/pixels")
 SIZE, WIDTH, SEEDS = 32, 12, (0, 1, 2)
@@ -65,7 +68,7 @@ class Task:
 
     base: PixelConfig
     load: Callable[[str], dict[str, Tensor]]
-    loss: PixelLoss | DiffusionLoss
+    loss: ClassifierLoss | DiffusionLoss
     measure: Callable[[PixelNet, dict[str, Tensor]], dict[str, float]]
     better: int
     grid: tuple[tuple[str, str], ...]
@@ -73,6 +76,7 @@ class Task:
     steps: int
 
 
+@cache
 def scenes(split: str, n: int | None = None) -> dict[str, Tensor]:
     """Overlapping shapes on mottled ground, [N,3,32,32], and which shape each pixel shows, [N,32,32], 0 for none.
 
@@ -90,6 +94,7 @@ def digits_of(batch: dict[str, Tensor], n: int, seed: int) -> dict[str, Tensor]:
     return data.cluttered(batch["x"][:n], batch["y"][:n], seed=seed)
 
 
+@cache
 def digits(split: str) -> dict[str, Tensor]:
     """MNIST on clutter, and which digit each pixel belongs to; validation pictures are the last training digits."""
     found = data.load("mnist", "test" if split == "test" else "train")
@@ -136,11 +141,12 @@ def measure_denoising(model: PixelNet, batch: dict[str, Tensor]) -> dict[str, fl
     return {"mse": statistics.mean(errors.values()), **errors}
 
 
+NAMES = ClassifierLoss(labels="labels")
 _LABELS = PixelConfig(inputs=3, outputs=len(SHAPES) + 1, width=WIDTH)
 TASKS = {
-    "scenes": Task(_LABELS, scenes, PixelLoss(), measure_labels, 1, tuple(GRID), 8, 1200),
+    "scenes": Task(_LABELS, scenes, NAMES, measure_labels, 1, tuple(GRID), 8, 1200),
     "digits": Task(
-        replace(_LABELS, inputs=1, outputs=11), digits, PixelLoss(), measure_labels, 1, (FCN, UNET), 8, 1000
+        replace(_LABELS, inputs=1, outputs=11), digits, NAMES, measure_labels, 1, (FCN, UNET), 8, 1000
     ),
     "denoising": Task(
         replace(_LABELS, inputs=1, outputs=1, levels=True), clean_digits, DiffusionLoss(SCHEDULE), measure_denoising,
@@ -151,7 +157,7 @@ TASKS = {
 
 def config(task: Task, skip: str, decoder: str) -> PixelConfig:
     """The network of one cell of the grid, with about as many parameters as the U-Net."""
-    return matched(replace(task.base, skip=skip, decoder=decoder), parameters(replace(task.base)))
+    return matched(replace(task.base, skip=skip, decoder=decoder), parameters(task.base))
 
 
 def train(
@@ -169,15 +175,14 @@ def train(
 
 def row(name: str, skip: str, decoder: str, lr: float, steps: int, seed: int, split: str) -> dict:
     """Trains and measures one network, or reads what an earlier call found."""
-    path = WORK / f"{name}-{skip}-{decoder}-{lr:g}-{steps}-{seed}-{split}.json"
-    if path.exists():
-        return json.loads(path.read_text())
     task = TASKS[name]
+    path = WORK / f"{name}-{task.batch}-{task.base.width}-{skip}-{decoder}-{lr:g}-{steps}-{seed}-{split}.json"
+    if path.exists():
+        return json.loads(path.read_text("utf-8"))
     shape, began = config(task, skip, decoder), time.process_time()
     model = train(task, shape, lr, steps, seed)
     found = {"lr": lr, "width": shape.width, "parameters": parameters(shape), **task.measure(model, task.load(split))}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**found, "seconds": time.process_time() - began}))
+    write_atomic(path, json.dumps({**found, "seconds": time.process_time() - began}).encode())
     print(path.stem, {k: round(v, 4) for k, v in found.items()}, flush=True)
     return found
 
@@ -187,8 +192,13 @@ def chosen_rate(name: str, skip: str, decoder: str) -> float:
     task = TASKS[name]
     steps = round(SHARE * task.steps)
     rows = [row(name, skip, decoder, lr, steps, CHOOSING, "validation") for lr in RATES]
-    key = next(iter(k for k in rows[0] if k not in ("lr", "width", "parameters")))
-    return max(rows, key=lambda r: task.better * r[key])["lr"]
+    first = figures(rows[0])[0]
+    return max(rows, key=lambda r: task.better * r[first])["lr"]
+
+
+def figures(row: dict) -> list[str]:
+    """The names of what was measured, the one by which rates are chosen first."""
+    return [k for k in row if k not in ("lr", "width", "parameters", "seconds")]
 
 
 def sweep(name: str) -> dict[tuple[str, str], list[dict]]:
@@ -223,13 +233,14 @@ def longer(times: int = 4) -> None:
 
 def main(names: list[str]) -> None:
     """Runs what is missing and writes results."""
+    os.environ["MINIDIFF_RECORD"] = "1"
     for name in names or [*TASKS, "longer"]:
         longer() if name == "longer" else write(name, sweep(name))
 
 
 def write(name: str, found: dict[tuple[str, str], list[dict]]) -> None:
     """Writes the grid of each figure, learning rates and sizes, and the U-Net's lead in the task's first figure."""
-    figures = [k for k in found[FCN][0] if k not in ("lr", "width", "parameters", "seconds")]
+    measured = figures(found[FCN][0])
     images = TASKS[name].steps * TASKS[name].batch
     kept = {"source": "recipe pixels", "seed": list(SEEDS), "images": images, "figure": "The grid"}
     rates = {"-".join(cell): rows[0]["lr"] for cell, rows in found.items()}
@@ -237,14 +248,14 @@ def write(name: str, found: dict[tuple[str, str], list[dict]]) -> None:
     record(f"04_{name}_learning_rate", rates, source="recipe pixels", seed=CHOOSING, note=about)
     sizes = {"-".join(cell): rows[0]["parameters"] for cell, rows in found.items()}
     record(f"04_{name}_parameters", sizes, source="recipe pixels")
-    for figure in figures:
+    for figure in measured:
         runs = {"-".join(cell): [r[figure] for r in rows] for cell, rows in found.items()}
         value = {cell: statistics.mean(v) for cell, v in runs.items()}
         value |= {f"{cell}-{end}": edge for cell, v in runs.items() for end, edge in zip(("low", "high"), interval(v))}
         if TASKS[name].better > 0:  # shares: no interval leaves [0, 1]
             value = {cell: min(1.0, max(0.0, v)) for cell, v in value.items()}
         record(f"04_{name}_{figure}", value, note="means over seeds with 95 % intervals", **kept)
-    first, better = figures[0], TASKS[name].better
+    first, better = measured[0], TASKS[name].better
     fcn, unet = ([r[first] for r in found[cell]] for cell in (FCN, UNET))
     leads = [better * (u - f) for f, u in zip(fcn, unet, strict=True)]
     value = {"U-Net": statistics.mean(unet), "FCN": statistics.mean(fcn), "U-Net ahead by": statistics.mean(leads)}

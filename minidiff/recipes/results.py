@@ -84,6 +84,12 @@ def load(root: Path | None = None) -> list[dict]:
     return [json.loads(path.read_text("utf-8")) for path in sorted((root or folder()).glob("*.json"))]
 
 
+def find(name: str) -> dict | None:
+    """The recorded result of that name, or None where this machine has none, as beside an installed package."""
+    path = folder() / f"{name}.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
 def _run() -> dict[str, object]:
     profile = os.environ.get("MINIDIFF_PROFILE") or ("gpu" if torch.cuda.is_available() else "laptop")
     return {"profile": profile, "date": datetime.datetime.now(datetime.UTC).date().isoformat(), **provenance()}

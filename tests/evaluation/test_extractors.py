@@ -222,7 +222,7 @@ def test_open_clip_download_that_fails(hub, monkeypatch):
 )  # fmt: skip
 def test_open_clip_pairs_that_do_not_exist(name, hint, monkeypatch):
     monkeypatch.setattr(minidiff.data.hub, "reachable", lambda hosts: True)
-    with pytest.raises(ValueError, match=f"must be MODEL/TAG as .*got '{name}' .*{hint}"):
+    with pytest.raises(ValueError, match=f"must be open_clip:MODEL/TAG as .*got '{name}' .*{hint}"):
         load_extractor(name)
 
 

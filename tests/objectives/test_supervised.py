@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minidiff.diffusion import Schedule
-from minidiff.objectives import AttributesLoss, ClassifierLoss, NoisyClassifierLoss, PixelLoss
+from minidiff.objectives import AttributesLoss, ClassifierLoss, NoisyClassifierLoss
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 0.0, 3.0], [1.0, 2.0, 0.0], [0.5, 0.0, 0.0]])
 Y = torch.tensor([0, 2, 0, 1])  # the first two are right
@@ -70,7 +70,7 @@ def test_a_noisy_classifier_sees_every_level_from_0():
         assert abs(got.var().item() / (1 - a) - 1) < 5 * (2 / len(got)) ** 0.5
 
 
-def test_pixel_loss_is_cross_entropy_at_every_pixel():
+def test_with_labels_of_pixels_it_is_cross_entropy_at_every_pixel():
     logits = torch.randn(2, 3, 4, 5, dtype=torch.float64)
     labels = torch.randint(0, 3, (2, 4, 5))
 
@@ -78,7 +78,7 @@ def test_pixel_loss_is_cross_entropy_at_every_pixel():
         def forward(self, x):
             return logits + x.sum() * 0
 
-    loss, logs = PixelLoss()(Model(), {"x": torch.zeros(2, 1, 4, 5), "labels": labels})
+    loss, logs = ClassifierLoss(labels="labels")(Model(), {"x": torch.zeros(2, 1, 4, 5), "labels": labels})
     picked = logits.log_softmax(1).gather(1, labels[:, None])
     torch.testing.assert_close(loss, -picked.mean())
     assert logs["accuracy"] == (logits.argmax(1) == labels).float().mean()

@@ -11,27 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from minidiff import data, pretrained
+from minidiff import pretrained
 from minidiff.models.gan import DiscriminatorConfig, Generator, GeneratorConfig
 from minidiff.recipes import gan_against_diffusion, gan_measures, gan_toy, mnist_gan
 
 SMALL = mnist_gan.Settings(GeneratorConfig(z=6, width=8), DiscriminatorConfig(width=8), batch=20)
-
-
-@pytest.fixture
-def small_mnist(monkeypatch):
-    """The embedded digits in the place of MNIST: the same interface, 300 and 90 pictures."""
-
-    def load(name, split="train", *, device="cpu", **_):
-        assert name == "mnist"
-        whole = real_load("digits", split)
-        return {k: v[: 300 if split == "train" else 90].to(device) for k, v in whole.items()}
-
-    real_load = data.load
-    monkeypatch.setattr(data, "load", load)
-    gan_measures.reference.cache_clear()
-    yield load
-    gan_measures.reference.cache_clear()
 
 
 def generator(z=6):

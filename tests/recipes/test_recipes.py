@@ -7,24 +7,11 @@ import json
 import pytest
 import torch
 
-from minidiff import data, pretrained
+from minidiff import pretrained
 from minidiff.models.unet import UNet
 from minidiff.recipes import mnist_classifier, mnist_ddpm, shapes_classifier
 from minidiff.recipes.command import command
 from minidiff.recipes.provenance import provenance
-
-
-@pytest.fixture
-def small_mnist(monkeypatch):
-    """The embedded digits in the place of MNIST: the same interface, 300 and 90 pictures."""
-
-    def load(name, split="train", *, device="cpu", **_):
-        assert name == "mnist"
-        whole = real_load("digits", split)
-        return {k: v[: 300 if split == "train" else 90].to(device) for k, v in whole.items()}
-
-    real_load = data.load
-    monkeypatch.setattr(data, "load", load)
 
 
 @pytest.fixture
