@@ -39,10 +39,19 @@ class CLIPConfig:
     image_bias: bool = False
 
     def __post_init__(self):
-        object.__setattr__(self, "image", _config("image", self.image, IMAGE_TOWERS))
+        object.__setattr__(self, "image", image_config(self.image))
         object.__setattr__(self, "text", _config("text", self.text, TEXT_TOWERS))
         if not isinstance(self.dim, int) or self.dim < 1:
             raise ValueError(f"dim must be an integer of at least 1; got {self.dim!r}")
+
+
+def image_config(given: ImageConfig | dict) -> ImageConfig:
+    """The config of an image tower, from itself or from the dict that JSON made of it.
+
+    Raises:
+        ValueError: it is none of a known tower.
+    """
+    return _config("image", given, IMAGE_TOWERS)
 
 
 def _config(name: str, given, towers: dict):

@@ -109,14 +109,15 @@ class TextTransformer(nn.Module):
         hidden = self._hidden(tokens)
         return self.norm_out(hidden[torch.arange(len(tokens), device=tokens.device), at])
 
-    def tokens(self, tokens: Tensor) -> Tensor:
-        """tokens [B,L] int64 -> [B,L,width]."""
-        return self.norm_out(self._hidden(tokens))
+    def tokens(self, tokens: Tensor, told: Tensor | None = None) -> Tensor:
+        """tokens [B,L] int64 -> [B,L,width]; `told` [B,width] is added to every token before the first block."""
+        return self.norm_out(self._hidden(tokens, told))
 
-    def _hidden(self, tokens: Tensor) -> Tensor:
+    def _hidden(self, tokens: Tensor, told: Tensor | None = None) -> Tensor:
         if tokens.ndim != 2 or tokens.shape[1] > self.config.length:
             raise ValueError(f"tokens must be [B,L] with L of at most {self.config.length}; got {list(tokens.shape)}")
-        return self.transformer(self.embed(tokens) + self.position[: tokens.shape[1]], causal=True)
+        x = self.embed(tokens) + self.position[: tokens.shape[1]]  # [B,L,width]
+        return self.transformer(x if told is None else x + told[:, None], causal=True)
 
 
 def end_of_text(tokens: Tensor, end: int) -> Tensor:
@@ -130,13 +131,15 @@ def end_of_text(tokens: Tensor, end: int) -> Tensor:
         [B] int64.
 
     Raises:
-        ValueError: a text has none.
+        ValueError: a text has none; on CUDA a device-side assertion, which is reported later.
 
     >>> end_of_text(torch.tensor([[1, 7, 2, 0], [1, 2, 0, 0]]), end=2)
     tensor([2, 1])
     """
     found = tokens == end  # [B,L]
-    if not bool(found.any(1).all()):
+    if tokens.device.type == "cuda":  # checked on the GPU, for which a Python `if` would have to wait at every forward
+        torch._assert_async(found.any(1).all(), f"tokens must hold the end-of-text token {end} in every row")
+    elif not bool(found.any(1).all()):
         missing = (~found.any(1)).nonzero()[0].item()
         raise ValueError(f"tokens must hold the end-of-text token {end} in every row; row {missing} has none")
     return found.int().argmax(1)

@@ -32,7 +32,7 @@ def contrastive(images: Tensor, texts: Tensor, scale: Tensor, chunk: int | None 
         A scalar, in nats.
 
     Raises:
-        ValueError: the shapes disagree, or `chunk` is below 1.
+        ValueError: the shapes disagree, `chunk` is below 1, or processes hold unequal numbers of rows.
 
     >>> x = torch.eye(3)
     >>> round(contrastive(x, x, torch.tensor(0.0)).item(), 4)  # all logits equal: log 3
@@ -42,16 +42,34 @@ def contrastive(images: Tensor, texts: Tensor, scale: Tensor, chunk: int | None 
         raise ValueError(f"images and texts must both be [n,D]; got {list(images.shape)} and {list(texts.shape)}")
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk must be at least 1, or None; got {chunk}")
+    with torch.autocast(images.device.type, enabled=False):  # the loss is no place for half precision
+        return _symmetric(*map(_at_least_float32, (images, texts, scale)), chunk)
+
+
+def _symmetric(images: Tensor, texts: Tensor, scale: Tensor, chunk: int | None) -> Tensor:
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         if chunk is None:
             logits = scale * images @ texts.T  # [n,n], used for both directions
             target = torch.arange(len(images), device=images.device)
             return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
         return (_Rows.apply(images, texts, scale, 0, chunk) + _Rows.apply(texts, images, scale, 0, chunk)) / 2
+    _check_even(images)
     all_images, all_texts = gather(images), gather(texts)  # [N,D]
     first, rows = dist.get_rank() * len(images), chunk or len(images)
     to_texts = _Rows.apply(images, all_texts, scale, first, rows)
     return (to_texts + _Rows.apply(texts, all_images, scale, first, rows)) / 2
+
+
+def _check_even(images: Tensor) -> None:
+    """Raises ValueError on every process where they hold unequal numbers of rows: a gather would hang or mix rows."""
+    mine = torch.tensor([len(images)], device=images.device)
+    counts = [torch.zeros_like(mine) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, mine)
+    if len(rows := {int(n) for n in counts}) > 1:
+        raise ValueError(
+            f"images must have as many rows on every process; got {[int(n) for n in counts]}, "
+            f"from {min(rows)} to {max(rows)} (drop the last, smaller batch)"
+        )
 
 
 def gather(x: Tensor) -> Tensor:
@@ -108,8 +126,10 @@ def sigmoid_contrastive(images: Tensor, texts: Tensor, scale: Tensor, bias: floa
     >>> round(sigmoid_contrastive(x, x, torch.tensor(0.0), 0.0).item(), 4)  # two pairs a picture, log 2 each
     1.3863
     """
-    signs = 2 * torch.eye(len(images), device=images.device, dtype=images.dtype) - 1  # [N,N]
-    return -F.logsigmoid(signs * (scale * images @ texts.T + bias)).sum() / len(images)
+    with torch.autocast(images.device.type, enabled=False):
+        images, texts, scale = map(_at_least_float32, (images, texts, scale))
+        signs = 2 * torch.eye(len(images), device=images.device, dtype=images.dtype) - 1  # [N,N]
+        return -F.logsigmoid(signs * (scale * images @ texts.T + bias)).sum() / len(images)
 
 
 @dataclass
@@ -158,9 +178,12 @@ class SigmoidLoss:
         return loss, {"loss": loss.detach(), "scale": scale.detach()}
 
 
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def _embed(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Both embeddings and the factor, at least in float32: the loss is no place for half precision."""
+    """Both embeddings and the factor."""
     if not {"x", "tokens"} <= batch.keys():
         raise ValueError(f'a batch needs the keys "x" and "tokens"; got {sorted(batch)}')
-    found = model(batch["x"], batch["tokens"])
-    return tuple(x.to(torch.promote_types(x.dtype, torch.float32)) for x in found)
+    return model(batch["x"], batch["tokens"])

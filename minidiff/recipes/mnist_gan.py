@@ -57,8 +57,8 @@ class Settings:
 
 LIVE = Settings(GeneratorConfig(width=24), DiscriminatorConfig(width=32))
 LIVE_STEPS = 2300
-BUNDLED = LIVE
-IMAGES = 192_000
+BUNDLED = Settings(GeneratorConfig(width=32), DiscriminatorConfig(width=48), batch=128, r1=0.7)
+IMAGES = 640_000
 
 
 class Players(NamedTuple):
@@ -174,7 +174,7 @@ def train(
     made = players(BUNDLED, steps, SEED)
     loader = data.Batches(data.load("mnist", "train"), BUNDLED.batch, seed=SEED)
     run(
-        made.turns, loader, steps, seed=SEED, clip=None, label=NAME,
+        made.turns, loader, steps, seed=SEED, clip=None, precision="no", label=NAME,
         checkpoint=work / f"{NAME}.ckpt", save_every=500, resume=resume,
     )  # fmt: skip
     if not is_main():

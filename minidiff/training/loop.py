@@ -64,6 +64,7 @@ def fit(
     ema_decay: float = 0.999,
     clip: float | None = 1.0,
     seed: int = 0,
+    precision: str = "auto",
     checkpoint: str | Path | None = None,
     save_every: int = 1000,
     resume: bool = False,
@@ -80,8 +81,8 @@ def fit(
     ema = EMA(model, ema_decay)
     turn = Turn(model, loss, optimizer, lr=lambda step: warmup_cosine(step, steps, warmup), ema=ema)
     history = run(
-        [turn], loader, steps, seed=seed, clip=clip, checkpoint=checkpoint, save_every=save_every, resume=resume,
-        hooks=hooks, progress=progress, label=label,
+        [turn], loader, steps, seed=seed, clip=clip, precision=precision, checkpoint=checkpoint, save_every=save_every,
+        resume=resume, hooks=hooks, progress=progress, label=label,
     )  # fmt: skip
     return Fitted(ema, history)
 

@@ -48,6 +48,11 @@ def main(folder):
         for name, value in gradients(chunk, mine).items():
             dist.all_reduce(value)
             found[f"{chunk}/{name}"] = value / 2
+    x, y = data()
+    try:
+        contrastive(*Pair()(x[: 3 + rank], y[: 3 + rank]))
+    except ValueError as error:
+        (folder / f"uneven{rank}.txt").write_text(str(error), encoding="utf-8")
     torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
 

@@ -85,6 +85,30 @@ def test_two_ranks_have_one_processs_gradients(tmp_path, two_ranks):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for name, value in found.items():
             torch.testing.assert_close(value, alone[name.split("/")[1]], rtol=1e-12, atol=1e-14, msg=name)
+    for rank in (0, 1):  # both are told, and none waits for the other
+        said = (tmp_path / f"uneven{rank}.txt").read_text(encoding="utf-8")
+        assert "images must have as many rows on every process; got [3, 4]" in said
+
+
+@pytest.mark.parametrize("chunk", (None, 4))
+@pytest.mark.parametrize("loss", ("contrastive", "sigmoid"))
+def test_a_callers_autocast_changes_nothing(loss, chunk):
+    images, texts, scale = (x.detach().float() for x in pair(9, 5))
+    found = []
+    for lower in (False, True):
+        inputs = [x.clone().requires_grad_() for x in (images, texts, scale)]
+        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            value = contrastive(*inputs, chunk) if loss == "contrastive" else sigmoid_contrastive(*inputs, -3.0)
+        found.append([value, *torch.autograd.grad(value, inputs)])
+    assert found[1][0].dtype == torch.float32
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_half_precision_embeddings_are_compared_in_float32():
+    images, texts, scale = (x.detach().bfloat16() for x in pair(7, 3))
+    assert contrastive(images, texts, scale).dtype == torch.float32
+    assert contrastive(images, texts, scale) == contrastive(images.float(), texts.float(), scale.float())
 
 
 def test_known_values():

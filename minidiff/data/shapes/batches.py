@@ -103,6 +103,37 @@ def gallery(n: int, split: str = "unseen", *, singles: float = 0.3, seed: int = 
     return [replace(s, background=BACKGROUNDS[ground]) for s, ground in zip(found, grounds)]
 
 
+def partly(scenes: Sequence[Scene], share: float, *, seed: int = 0) -> list[Scene]:
+    """The same scenes, some of them stating less, as people's captions do.
+
+    Args:
+        scenes: what is to be said.
+        share: of the scenes that may lose something; of those, sizes, place or relation, and background are each kept
+            with probability 1/2. Shapes and colours are always stated.
+        seed: of the choice.
+
+    Raises:
+        ValueError: `share` lies outside [0, 1].
+
+    >>> whole = scene(0, 1, "dark")
+    >>> [s.place for s in partly([whole] * 3, 1.0, seed=1)]
+    [None, None, 'top left']
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must lie in [0, 1]; got {share!r}")
+    draws = torch.rand(len(scenes), 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).tolist()
+    return [_without(s, [u < 0.5 for u in left]) if which < share else s for s, (which, *left) in zip(scenes, draws)]
+
+
+def _without(scene: Scene, left_out: Sequence[bool]) -> Scene:
+    size, where, background = left_out
+    if size:
+        scene = replace(scene, things=tuple(replace(thing, size=None) for thing in scene.things))
+    if where:
+        scene = replace(scene, place=None, relation=None)
+    return replace(scene, background=None) if background else scene
+
+
 @dataclass(frozen=True)
 class ShapeBatches:
     """Fresh captioned pictures at every step, without end and without a set in memory: a loader for training.
@@ -116,6 +147,7 @@ class ShapeBatches:
         split: of the scenes.
         objects: 1 or 2; None is either.
         style: as for `draw`.
+        partial: share of the captions that may leave something out, as for `partly`.
         seed: of everything.
         device: where the batches go.
         rank: of this process.
@@ -134,6 +166,7 @@ class ShapeBatches:
     split: str = "train"
     objects: int | None = None
     style: str = "plain"
+    partial: float = 0.0
     seed: int = 0
     device: str | torch.device = "cpu"
     rank: int = 0
@@ -146,6 +179,8 @@ class ShapeBatches:
                 raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
         if self.objects not in (None, 1, 2):
             raise ValueError(f"objects must be 1, 2 or None; got {self.objects!r}")
+        if not 0 <= self.partial <= 1:
+            raise ValueError(f"partial must lie in [0, 1]; got {self.partial!r}")
         if not 0 <= self.rank < self.world:
             raise ValueError(f"rank must lie in 0..world-1, here 0..{self.world - 1}; got {self.rank}")
         if not isinstance(self.batch_size, int) or self.batch_size < 1 or self.batch_size % self.world:
@@ -170,7 +205,8 @@ class ShapeBatches:
         digest = hashlib.blake2b(f"{self.seed}/{step}".encode(), digest_size=6).digest()
         seed = int.from_bytes(digest, "big")
         chosen = sample(self.batch_size, self.split, objects=self.objects, seed=seed)
-        layout, texts = place(chosen, seed=seed + 1, style=self.style), captions(chosen, seed=seed + 2)
+        layout, said = place(chosen, seed=seed + 1, style=self.style), partly(chosen, self.partial, seed=seed + 3)
+        texts = captions(said, seed=seed + 2)
         share = self.batch_size // self.world
         mine = slice(self.rank * share, (self.rank + 1) * share)
         batch = {"x": render(layout[mine], self.size), "y": attributes(chosen[mine])} | tokenizer()(texts[mine])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minidiff.data import shapes
-from minidiff.data.shapes import ShapeBatches, captioned, gallery, parse
+from minidiff.data.shapes import ShapeBatches, captioned, gallery, parse, partly, sample
 
 
 def test_a_set_says_what_it_shows():
@@ -80,3 +80,19 @@ def test_what_is_wrong_is_said(changes, words):
         ShapeBatches(**({"size": 16, "batch_size": 4} | changes))
     with pytest.raises(ValueError, match="step must be"):
         ShapeBatches(16, 4).from_step(-1)
+
+
+def test_partial_captions_leave_out_and_never_lie():
+    whole = sample(400, seed=3)
+    said = partly(whole, 0.5, seed=4)
+    assert all(all(less.agrees(scene).values()) for less, scene in zip(said, whole))
+    assert all(t.shape and t.colour for scene in said for t in scene.things)
+    changed = sum(a != b for a, b in zip(said, whole)) / len(whole)
+    assert abs(changed - 0.5 * (1 - 0.5**3)) < 0.08  # half may lose something, one in eight of those loses nothing
+    assert partly(whole, 0.0) == whole
+    with pytest.raises(ValueError, match=r"share must lie in \[0, 1\]; got 2"):
+        partly(whole, 2)
+    with pytest.raises(ValueError, match=r"partial must lie in \[0, 1\]; got -1"):
+        ShapeBatches(16, 4, partial=-1)
+    plain, partial = (next(ShapeBatches(16, 8, partial=p, seed=5).from_step(0)) for p in (0.0, 1.0))
+    assert torch.equal(plain["x"], partial["x"]) and not torch.equal(plain["tokens"], partial["tokens"])
