@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -123,10 +124,14 @@ def losses(pairs: int) -> float:
     )
 
 
+def memory(field: str) -> float:
+    """This process's resident memory in GB, as Linux counts it: now ("VmRSS"), or the most so far ("VmHWM")."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / 1e9
+
+
 def alone(which: str) -> dict[str, float]:
     """Seconds and growth of the peak resident memory, in GB, of one loss in this process."""
-    import resource
-
     import open_clip
 
     from minidiff.objectives import contrastive
@@ -135,14 +140,14 @@ def alone(which: str) -> dict[str, float]:
     open_clip.ClipLoss()(unit(64, 0), unit(64, 1), torch.tensor(1.0)).backward()
     n = LARGE if which == "large" else N
     images, texts, scale = unit(n, 0), unit(n, 1), torch.tensor(14.3, requires_grad=True)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = memory("VmRSS")
     began = time.perf_counter()
     if which == "theirs":
         open_clip.ClipLoss()(images, texts, scale).backward()
     else:
         contrastive(images, texts, scale, CHUNK if which == "large" else None).backward()
     spent = time.perf_counter() - began
-    return {"seconds": spent, "gb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e9}
+    return {"seconds": spent, "gb": memory("VmHWM") - before}
 
 
 def in_a_process(which: str) -> dict[str, float]:

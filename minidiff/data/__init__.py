@@ -10,7 +10,8 @@ from .transforms import Transform, compose, drop_condition, from_uint8, to_uint8
 from .workers import InWorkers
 
 __all__ = [
-    "NAMES", "Batch", "Batches", "BytePairTokenizer", "DataUnavailable", "Dataset", "Folder", "InWorkers", "StreamBatches",
+    "NAMES", "Batch", "Batches", "BytePairTokenizer", "DataUnavailable", "Dataset", "Folder", "InWorkers",
+    "StreamBatches",
     "Transform", "WordTokenizer", "cluttered", "compose", "drop_condition", "folder", "from_uint8", "load",
     "load_or_digits", "to_uint8", "to_unit",
 ]  # fmt: skip
