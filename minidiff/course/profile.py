@@ -54,6 +54,14 @@ TABLE: dict[str, dict[str, tuple[int, int, int]]] = {
         "pictures": (40, 1000, 2000),  # pictures that are measured
         "clutter": (200, 12800, 50000),  # training pictures: scenes, digits on clutter
     },
+    "05": {
+        "images": (512, 65536, 131072),  # images that the live training sees
+        "pairs": (256, 32768, 32768),  # different ones among them
+        "pictures": (60, 1000, 2000),  # pictures that are measured
+        "gallery": (40, 400, 1000),  # captions that a picture chooses from
+        "shots": (400, 3000, 10000),  # pictures that few-shot examples are drawn from
+        "frames": (3, 15, 25),  # frames of the player
+    },
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -85,9 +86,9 @@ class Run:
 
 
 @cache
-def pool() -> dict[str, Tensor]:
-    """All training pairs, one object each: "x" [POOL,3,32,32] uint8, "tokens" [POOL,24], "y" [POOL] their pair."""
-    made = captioned(POOL, size=SIZE, objects=1, seed=31)
+def pool(n: int) -> dict[str, Tensor]:
+    """The first n training pairs, one object each: "x" [n,3,32,32] uint8, "tokens" [n,24], "y" [n], see `PAIRS`."""
+    made = captioned(n, size=SIZE, objects=1, seed=31)
     texts = captions(partly(made.scenes, PARTIAL, seed=32), seed=33)
     y = torch.tensor([_pair(scene) for scene in made.scenes])
     return {"x": data.to_uint8(made.x), "tokens": tokenizer()(texts)["tokens"], "y": y}
@@ -106,7 +107,7 @@ class Pool:
     """
 
     def __init__(self, run: Run, device: torch.device):
-        kept = {k: v[: run.pairs].to(device) for k, v in pool().items()}
+        kept = {k: v.to(device) for k, v in pool(run.pairs).items()}
         rng = torch.Generator().manual_seed(1000 + run.seed)
         wrong = (torch.rand(len(kept["y"]), generator=rng) < run.noise).nonzero()[:, 0].to(device)
         kept["tokens"] = kept["tokens"].clone()  # the pool's own stay as they are
@@ -232,8 +233,20 @@ def measure(model: nn.Module, run: Run) -> dict[str, float]:
     return found | {"recall": retrieval(images, texts, ks=(1,)).to_texts[1]}
 
 
-def train(made: Run, progress: bool = False) -> tuple[nn.Module, dict[str, list[float]]]:
-    """Trains a run: the averaged model in eval mode, and validation accuracy at `CURVE` where the run asks for it."""
+def train(
+    made: Run, *, watch: Callable[[int, nn.Module], None] | None = None, progress: bool = False, label: str = "",
+) -> tuple[nn.Module, dict[str, list[float]]]:  # fmt: skip
+    """Trains a run; lesson 05's live part too.
+
+    Args:
+        made: the run.
+        watch: called after each step with the number of steps done and the averaged model.
+        progress: show a progress line, which begins with `label`.
+
+    Returns:
+        The averaged model in eval mode; and "images" and "zero_shot", validation accuracy during training, where the
+        run asks for it.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     steps, model = made.images // made.batch, build(made)
     loader, ema = Pool(made, device), EMA(model, EMA_DECAY)
@@ -245,6 +258,8 @@ def train(made: Run, progress: bool = False) -> tuple[nn.Module, dict[str, list[
     looks, curve = {max(1, round(share * steps)) for share in CURVE}, {"images": [], "zero_shot": []}
 
     def look(step: int) -> None:
+        if watch:
+            watch(step, ema.model)
         if made.curve and step in looks:
             curve["images"].append(step * made.batch)
             curve["zero_shot"].append(accuracy(ema.model, made.objective, "validation", n=500))
@@ -254,7 +269,7 @@ def train(made: Run, progress: bool = False) -> tuple[nn.Module, dict[str, list[
         model, LOSSES[made.objective], optimizer, ema=ema, lr=lambda step: warmup_cosine(step, steps, min(100, steps)),
         after=clamp_logit_scale if contrastive else None,
     )  # fmt: skip
-    run([turn], loader, steps, seed=made.seed, precision="no", hooks=[look], progress=progress, label=made.name)
+    run([turn], loader, steps, seed=made.seed, precision="no", hooks=[look], progress=progress, label=label)
     return ema.model, curve
 
 

@@ -140,7 +140,7 @@ def evaluate(model: CLIP, split: str = "unseen", n: int = 1000) -> dict:
 
 def train(
     out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False, n: int = 1000,
-    name: str = NAME, config: CLIPConfig = CONFIG,
+    name: str = NAME, config: CLIPConfig = CONFIG, lr: float = LR,
 ) -> pretrained.Pretrained | None:  # fmt: skip
     """Trains, measures, writes weights and card to `out`; None from all processes but the first.
 
@@ -149,12 +149,13 @@ def train(
         images: seen in training.
         work: folder of what an interrupted run goes on from, with `resume`.
         n: pictures of retrieval.
-        name: of the checkpoint. config: of the model; `minidiff.recipes.mini_clip_cbow` has another.
+        name: of the checkpoint. config: of the model. lr: the highest learning rate. `minidiff.recipes.mini_clip_cbow`
+            and `mini_clip_resnet` have others.
     """
     torch.manual_seed(SEED)
     steps, began = images // BATCH, time.monotonic()
     loader = InWorkers(ShapeBatches(SIZE, BATCH, partial=PARTIAL, seed=SEED), WORKERS)
-    found = fit_clip(CLIP(config), loader, steps, checkpoint=work / f"{name}.ckpt", resume=resume, label=name)
+    found = fit_clip(CLIP(config), loader, steps, lr=lr, checkpoint=work / f"{name}.ckpt", resume=resume, label=name)
     if not is_main():
         return None
     card = {
@@ -165,7 +166,7 @@ def train(
         "batch": BATCH,
         "images_seen": steps * BATCH,
         "training_seconds": round(time.monotonic() - began),
-        "lr": LR,
+        "lr": lr,
         **provenance(),
     }
     shipped = pretrained.save(name, found.model.cpu(), card, folder=out)  # measured as shipped, in float16

@@ -18,15 +18,10 @@ TINY = replace(Run(), image=replace(clip_runs.resnet(4), blocks=(1,)), batch=16,
 
 @pytest.fixture
 def small(monkeypatch):
-    """A small pool and few test pictures; what was cached of the real ones is forgotten, before and after."""
-    for name, value in (("POOL", 64), ("TESTED", 20)):
-        monkeypatch.setattr(clip_runs, name, value)
+    """Few test pictures, and no probe."""
     real = clip_runs.tested
     monkeypatch.setattr(clip_runs, "tested", lambda split, style="plain", n=20: real(split, style, 20))
     monkeypatch.setattr(clip_runs, "digits_probe", lambda model: 0.5)
-    clip_runs.pool.cache_clear()
-    yield
-    clip_runs.pool.cache_clear()
 
 
 def test_the_recipe_leaves_weights_and_a_full_card(monkeypatch, tmp_path):
@@ -93,9 +88,14 @@ def test_runs_that_differ_have_other_names():
 def test_noise_gives_captions_to_other_pictures(small):
     clean, noisy = (clip_runs.Pool(replace(TINY, noise=noise), "cpu").order.batch for noise in (0.0, 0.5))
     moved = (clean["tokens"] != noisy["tokens"]).any(1).double().mean()
-    assert torch.equal(clean["tokens"], clip_runs.pool()["tokens"])
+    assert torch.equal(clean["tokens"], clip_runs.pool(64)["tokens"])
     assert 0.2 < moved < 0.8 and torch.equal(clean["x"], noisy["x"])
     assert sorted(map(tuple, clean["tokens"].tolist())) == sorted(map(tuple, noisy["tokens"].tolist()))
+
+
+def test_a_small_pool_is_the_beginning_of_a_large_one():
+    small, large = clip_runs.pool(64), clip_runs.pool(150)
+    assert all(torch.equal(small[k], large[k][:64]) for k in large)
 
 
 def test_without_projection_the_towers_are_the_embeddings(small):
