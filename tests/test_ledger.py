@@ -10,7 +10,10 @@ import torch
 
 from minidiff import data, diffusion, metrics, objectives, pretrained
 from minidiff.diffusion import Schedule, ddim, ddpm, denoiser
+from minidiff.models.clip import CLIP, CLIPConfig
 from minidiff.models.gan import PointConfig, PointGenerator
+from minidiff.models.image_encoders import ViTConfig
+from minidiff.models.text_encoders import TextTransformerConfig
 
 LEDGER = Path(__file__).resolve().parents[1] / "book" / "notation.md"
 B, C, H, W, D, T, Z = 5, 2, 3, 4, 6, 40, 7
@@ -203,6 +206,20 @@ def gp_weighs_the_squared_distance_from_1():
     return torch.allclose(critic_terms(gp=10.0)["critic"] - plain, torch.full((B,), 10 * 16.0), rtol=1e-4)
 
 
+clip = CLIP(CLIPConfig(ViTConfig(size=8, width=8, layers=1), TextTransformerConfig(width=8, layers=1), dim=D))
+images, texts, factor = clip(torch.randn(B, 3, 8, 8), torch.tensor([[1, 5, 2]] * B))
+
+
+def images_and_texts_have_length_1():
+    torch.testing.assert_close(images.norm(dim=1), torch.ones(B))
+    torch.testing.assert_close(texts.norm(dim=1), torch.ones(B))
+    return {"images", "texts"} <= set(parameters(objectives.contrastive))
+
+
+def logit_scale_is_a_logarithm():
+    return torch.equal(clip.logit_scale.exp(), factor)
+
+
 # Variable cell of the page -> what holds it; the shapes of the page are checked apart.
 HOLDS = {
     "`x0`": x0_is_a_picture_in_range,
@@ -227,6 +244,8 @@ HOLDS = {
     "`z`": z_is_the_generators_noise,
     "`r1`": r1_weighs_half_the_squared_gradient,
     "`gp`": gp_weighs_the_squared_distance_from_1,
+    "`images`, `texts`": images_and_texts_have_length_1,
+    "`logit_scale`": logit_scale_is_a_logarithm,
 }
 log_bounds = schedule.posterior(x0, x0, t, t - 1)[1:]
 found_moments = metrics.moments(torch.randn(50, D, generator=rng))
@@ -234,6 +253,7 @@ SHAPES = {
     "`x0`": [x0], "`y`": [t], "`t`": [t], "`s`": [t - 1], "`betas[t-1]`": [schedule.betas],
     "`alpha_bar[t]`": [schedule.alpha_bar], "`signal`": [signal], "`noise`": [noise],
     '`variance="large"`, `"small"`': log_bounds, "`mean`, `cov`": found_moments, "`z`": [z],
+    "`images`, `texts`": [images, texts],
 }  # fmt: skip
 
 

@@ -44,13 +44,13 @@ def labelled(pictures: Tensor, captions: Sequence[str], logits: Tensor) -> None:
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     n = len(captions)
-    figure, ax = plt.subplots(figsize=(0.95 * n + 1.5, 0.8 * n + 2.2))
+    figure, ax = plt.subplots(figsize=(0.8 * n + 1.5, 0.62 * n + 2.0))
     ax.imshow(logits.detach().cpu(), cmap="cividis", vmin=-1, vmax=1)
     for i in range(n):
         for j in range(n):
             dark = logits[i, j] < 0.3
             ax.text(j, i, f"{logits[i, j]:.2f}", ha="center", va="center", fontsize=8, color="w" if dark else "k")
-        image = OffsetImage(plots.montage(pictures[i : i + 1]).numpy(), zoom=1.1)
+        image = OffsetImage(plots.montage(pictures[i : i + 1]).numpy(), zoom=1.0)
         ax.add_artist(AnnotationBbox(image, (-0.95, i), frameon=False, annotation_clip=False))
     ax.xaxis.tick_top()
     ax.set_xticks(range(n), [_wrapped(text) for text in captions], rotation=60, ha="left", fontsize=7.5)
@@ -134,6 +134,17 @@ def curves(named: Mapping[str, Mapping[float, float]], label: str) -> None:
         ax.plot(list(line), list(line.values()), marker="o", markersize=3, label=name)
     ax.set(xlabel="images seen", ylabel=label, ylim=(0, 1.02))
     ax.legend(fontsize=9)
+
+
+def probe(x: Tensor, y: Tensor, new_x: Tensor, new_y: Tensor) -> float:
+    """Accuracy on new pictures of a logistic regression on the features of a few: [N,D], [N] and [M,D], [M]."""
+    import warnings
+
+    from sklearn.linear_model import LogisticRegression
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # with one example a class it asks whether these are classes
+        return float(LogisticRegression(C=100.0, max_iter=300).fit(x, y).score(new_x, new_y))
 
 
 def boxes(pictures: Tensor, drawn: Mapping[str, tuple[Tensor, str]], titles: Sequence[str]) -> None:

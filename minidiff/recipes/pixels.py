@@ -2,7 +2,7 @@
 
     python -m minidiff.recipes.pixels             every run that is missing, then the tables
     python -m minidiff.recipes.pixels scenes      those of one task
-    python -m minidiff.recipes.pixels lengths     FCN and U-Net on scenes, shorter and longer
+    python -m minidiff.recipes.pixels lengths     FCN and U-Net on scenes, after fewer steps too
 
 Each run leaves a row in build/recipes/pixels, so that an interrupted sweep goes on. Each network has its own learning
 rate, chosen from one grid by shorter runs on validation pictures.
@@ -220,8 +220,8 @@ def interval(values: list[float]) -> tuple[float, float]:
     return mean - half, mean + half
 
 
-def lengths(numbers: tuple[int, ...] = (1200, 4800, 14_400)) -> None:
-    """Trains FCN and U-Net on scenes for other numbers of steps, one seed; writes a result of its own."""
+def lengths(numbers: tuple[int, ...] = (1200, 4800)) -> None:
+    """Trains FCN and U-Net on scenes for several numbers of steps, one seed; writes a result of its own."""
     value = {}
     for name, cell in (("FCN", FCN), ("U-Net", UNET)):
         rate = chosen_rate("scenes", *cell)

@@ -21,6 +21,7 @@ ANSWERED = {
     "02": ("q_sample", "variance_as_deviation", "widget"),
     "03": ("noise_loss", None, "film"),
     "04": ("mean_iou", "recall", None),
+    "05": ("contrastive_loss", "pictures_only", "film"),
 }
 # The one picture that a lesson asks another host for; the book leaves its cell out.
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
