@@ -63,6 +63,17 @@ def test_recall_classes_and_boxes_are_the_packages():
     assert torch.equal(solution("box_of")(mask), box_of(mask))
 
 
+def test_the_riddle_in_the_notebook_names_registered_bugs_and_tells_them_apart():
+    cells = json.loads((ROOT / "notebooks" / "05_clip_contrastive_learning.ipynb").read_text("utf-8"))["cells"]
+    [source] = [s for s in ("".join(c["source"]) for c in cells) if s.startswith("bugs = {")]
+    found = {}
+    exec(source.splitlines()[0], found)
+    exercise = Lesson("05").exercise("contrastive_loss")
+    losses = [exercise.build(exercise.wrong[bug][0], bug) for bug in found["bugs"].values()] + [solution(exercise.name)]
+    said = {tuple(round(loss(s * torch.eye(8)).item(), 3) for s in (0, 10)) for loss in losses}
+    assert len(said) == len(losses) == 4
+
+
 def test_the_best_rate_is_the_searchs():
     found = json.loads((ROOT / "results" / "05_learning_rates.json").read_text("utf-8"))["value"]
     assert found["size middle"] == clip_sweeps.BEST
