@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from .models.autoencoder import Autoencoder, AutoencoderConfig
 from .models.classifier import Classifier, ClassifierConfig
 from .models.clip import CLIP, CLIPConfig
 from .models.gan import Generator, GeneratorConfig
@@ -22,6 +23,7 @@ CLASSES = {
     "Classifier": (Classifier, ClassifierConfig),
     "Generator": (Generator, GeneratorConfig),
     "CLIP": (CLIP, CLIPConfig),
+    "Autoencoder": (Autoencoder, AutoencoderConfig),
 }
 
 

@@ -1,5 +1,6 @@
 """Losses: `loss(model, batch) -> (scalar, logs)`, each training one model."""
 
+from .autoencoder import AutoencoderLoss
 from .captions import CaptionLoss, WordsLoss, bag_of_words
 from .clip import CLIPLoss, SigmoidLoss, contrastive, sigmoid_contrastive
 from .diffusion import DiffusionLoss, bound_term, discretized_gaussian_nll, gaussian_kl
@@ -7,7 +8,8 @@ from .gan import HINGE, NON_SATURATING, SATURATING, WASSERSTEIN, CriticLoss, Gam
 from .supervised import AttributesLoss, ClassifierLoss, NoisyClassifierLoss
 
 __all__ = [
-    "HINGE", "NON_SATURATING", "SATURATING", "WASSERSTEIN", "AttributesLoss", "CLIPLoss", "CaptionLoss",
+    "HINGE", "NON_SATURATING", "SATURATING", "WASSERSTEIN", "AttributesLoss", "AutoencoderLoss", "CLIPLoss",
+    "CaptionLoss",
     "ClassifierLoss", "CriticLoss", "DiffusionLoss", "Game", "GeneratorLoss", "NoisyClassifierLoss", "SigmoidLoss",
     "WordsLoss", "bag_of_words", "bound_term", "contrastive", "discretized_gaussian_nll", "gaussian_kl",
     "gradient_penalty", "r1", "sigmoid_contrastive",
