@@ -91,6 +91,7 @@ def curves(panels: Mapping[str, Mapping[str, Sequence[float]]], window: int = 25
         ax.plot(smooth(history["critic"], window), color=plots.PALETTE["purple"], label="discriminator's loss")
         ax.plot(smooth(history["generator"], window), color=plots.GENERATED, label="generator's loss")
         ax.axhline(2 * np.log(2), color=plots.TRUTH, lw=0.8, ls="--", label="2 log 2")
+        ax.axhline(np.log(2), color=plots.TRUTH, lw=0.8, ls=":", label="log 2")
         ax.set(xlabel="step", title=title)
     axes[0, 0].set_ylabel("loss (nats)")
     axes[0, 0].legend(fontsize=7.5)

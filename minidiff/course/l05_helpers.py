@@ -147,25 +147,32 @@ def probe(x: Tensor, y: Tensor, new_x: Tensor, new_y: Tensor) -> float:
         return float(LogisticRegression(C=100.0, max_iter=300).fit(x, y).score(new_x, new_y))
 
 
-def boxes(pictures: Tensor, drawn: Mapping[str, tuple[Tensor, str]], titles: Sequence[str]) -> None:
-    """Draw pictures with boxes.
+def boxes(
+    pictures: Tensor, drawn: Mapping[str, tuple[Tensor, str]], titles: Sequence[str], warm: Tensor | None = None
+) -> None:
+    """Draw pictures with boxes, and below them how well each place fits.
 
     Args:
         pictures: [N,3,H,W] in [-1,1].
         drawn: name -> (boxes [N,4]: top, left, bottom, right; colour).
         titles: above each picture.
+        warm: [N,H,W] from 0 to 1; None leaves the second row out.
     """
     import matplotlib.pyplot as plt
     from matplotlib.patches import Rectangle
 
-    _, axes = plt.subplots(1, len(pictures), figsize=(1.6 * len(pictures), 2.0))
-    for i, ax in enumerate(axes):
+    rows = 1 if warm is None else 2
+    _, axes = plt.subplots(rows, len(pictures), figsize=(1.5 * len(pictures), 1.55 * rows + 0.4), squeeze=False)
+    for i, ax in enumerate(axes[0]):
         ax.imshow(plots.montage(pictures[i : i + 1]).numpy())
         for name, (found, colour) in drawn.items():
             top, left, bottom, right = found[i].tolist()
             box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=colour)
             box.set(linewidth=1.8, label=name)
             ax.add_patch(box)
-        ax.set(xticks=[], yticks=[])
         ax.set_title(titles[i], fontsize=8)
-    axes[0].legend(fontsize=6.5, loc="lower left", frameon=True)
+        if warm is not None:
+            axes[1, i].imshow(warm[i], cmap="cividis", vmin=0, vmax=1)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+    axes[0, 0].legend(fontsize=6.5, loc="lower left", frameon=True)

@@ -204,7 +204,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents [B,Z,h,w] -> pictures [B,C,h factor,w factor]. Pixels are repeated and then convolved: no checkerboard."""
+    """Latents [B,Z,h,w] -> pictures [B,C,h factor,w factor]; pixels are repeated, then convolved: no checkerboard."""
 
     def __init__(self, c: AutoencoderConfig):
         super().__init__()

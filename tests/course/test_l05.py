@@ -100,6 +100,8 @@ def test_drawings_show_what_they_are_given(no_window):
     show.boxes(x, {"true": (boxes, "k")}, ["p", "q", "r"])
     [box] = plt.gcf().axes[1].patches
     assert (box.get_x(), box.get_y(), box.get_width(), box.get_height()) == (1.5, 0.5, 5, 4)
+    show.boxes(x, {"true": (boxes, "k")}, ["p", "q", "r"], torch.rand(3, 8, 8))
+    assert len(plt.gcf().axes) == 6
     show.labelled(x, ["a red circle"] * 3, torch.eye(3))
     assert {text.get_text() for text in plt.gca().texts} == {"0.00", "1.00"}
     show.clouds({"m": (torch.randn(30, 4), torch.randn(30, 4))})
