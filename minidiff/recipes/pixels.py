@@ -31,6 +31,7 @@ from minidiff.metrics import boundary_f_score, mean_iou
 from minidiff.metrics.segmentation import boundary, near
 from minidiff.models.fcn import Decoder, PixelConfig, PixelNet, Skip, matched, parameters
 from minidiff.objectives import ClassifierLoss, DiffusionLoss
+from minidiff.recipes.provenance import hardware
 from minidiff.recipes.results import record
 from minidiff.training import fit
 from minidiff.training.checkpoint import write_atomic
@@ -44,8 +45,8 @@ FCN, UNET = ("sum", "deconvolution"), ("concatenate", "symmetric")
 # What the sweep chose; a test holds it against results/.
 BEST = {
     "scenes": {FCN: 1e-2, UNET: 1e-2},
-    "digits": {FCN: 1e-2, UNET: 3e-3},
-    "denoising": {FCN: 1e-2, UNET: 1e-2},
+    "digits": {FCN: 3e-3, UNET: 1e-2},
+    "denoising": {FCN: 1e-2, UNET: 3e-2},
 }
 GRID = [(skip, decoder) for decoder in get_args(Decoder) for skip in get_args(Skip)]
 
@@ -183,8 +184,9 @@ def row(name: str, skip: str, decoder: str, lr: float, steps: int, seed: int, sp
     model = train(task, shape, lr, steps, seed)
     batch = {k: v.to(next(model.parameters()).device) for k, v in task.load(split).items()}
     found = {"lr": lr, "width": shape.width, "parameters": parameters(shape), **task.measure(model, batch)}
-    write_atomic(path, json.dumps({**found, "seconds": time.process_time() - began}).encode())
-    print(path.stem, {k: round(v, 4) for k, v in found.items()}, flush=True)
+    found |= {"seconds": time.process_time() - began, "hardware": hardware()}
+    write_atomic(path, json.dumps(found).encode())
+    print(path.stem, {k: round(v, 4) for k, v in found.items() if k != "hardware"}, flush=True)
     return found
 
 
@@ -197,9 +199,16 @@ def chosen_rate(name: str, skip: str, decoder: str) -> float:
     return max(rows, key=lambda r: task.better * r[first])["lr"]
 
 
+def searched_on(name: str) -> set[str]:
+    """What a task's learning rates were chosen on; a sweep may have been continued on another machine."""
+    task = TASKS[name]
+    steps, cells = round(SHARE * task.steps), [(cell, lr) for cell in task.grid for lr in RATES]
+    return {row(name, *cell, lr, steps, CHOOSING, "validation")["hardware"] for cell, lr in cells}
+
+
 def figures(row: dict) -> list[str]:
     """The names of what was measured, the one by which rates are chosen first."""
-    return [k for k in row if k not in ("lr", "width", "parameters", "seconds")]
+    return [k for k in row if k not in ("lr", "width", "parameters", "seconds", "hardware")]
 
 
 def sweep(name: str) -> dict[tuple[str, str], list[dict]]:
@@ -236,16 +245,23 @@ def main(names: list[str]) -> None:
     """Runs what is missing and writes results."""
     os.environ["MINIDIFF_RECORD"] = "1"
     for name in names or [*TASKS, "lengths"]:
-        lengths() if name == "lengths" else write(name, sweep(name))
+        lengths() if name == "lengths" else write(name, sweep(name), searched_on(name))
 
 
-def write(name: str, found: dict[tuple[str, str], list[dict]]) -> None:
-    """Writes the grid of each figure, learning rates and sizes, and the U-Net's lead in the task's first figure."""
+def write(name: str, found: dict[tuple[str, str], list[dict]], searched: set[str]) -> None:
+    """Writes the grid of each figure, learning rates and sizes, and the U-Net's lead in the task's first figure.
+
+    Args:
+        name: of the task.
+        found: network -> a row for each seed.
+        searched: the machines on which learning rates were chosen.
+    """
     measured = figures(found[FCN][0])
     images = TASKS[name].steps * TASKS[name].batch
     kept = {"source": "recipe pixels", "seed": list(SEEDS), "images": images, "figure": "The grid"}
     rates = {"-".join(cell): rows[0]["lr"] for cell, rows in found.items()}
     about = f"best on validation pictures after {round(SHARE * TASKS[name].steps)} steps; a tie takes the smaller"
+    about += f"; searched on {', '.join(sorted(searched))}"
     record(f"04_{name}_learning_rate", rates, source="recipe pixels", seed=CHOOSING, note=about)
     sizes = {"-".join(cell): rows[0]["parameters"] for cell, rows in found.items()}
     record(f"04_{name}_parameters", sizes, source="recipe pixels")

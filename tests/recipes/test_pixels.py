@@ -24,6 +24,7 @@ def test_a_row_is_measured_once(tiny):
     assert 0 <= found["iou"] <= 1 and found["parameters"] == parameters(
         pixels.config(pixels.TASKS["scenes"], "sum", "deconvolution")
     )
+    assert "hardware" not in pixels.figures(found)
     path = next(pixels.WORK.iterdir())
     path.write_text(json.dumps({"iou": 0.25}))
     assert pixels.row("scenes", "sum", "deconvolution", 1e-3, 2, 0, "test") == {"iou": 0.25}
@@ -51,12 +52,13 @@ def test_claim_is_decided_by_the_interval(monkeypatch, tmp_path, fcn, holds):
     monkeypatch.setenv("MINIDIFF_RESULTS", str(tmp_path))
     monkeypatch.setenv("MINIDIFF_RECORD", "1")
     monkeypatch.setenv("MINIDIFF_PROFILE", "laptop")
-    pixels.write("denoising", {pixels.FCN: rows(*fcn), pixels.UNET: rows(0.2, 0.21, 0.19)})
+    pixels.write("denoising", {pixels.FCN: rows(*fcn), pixels.UNET: rows(0.2, 0.21, 0.19)}, {"a machine"})
     found = next(r for r in results.load(tmp_path) if r.get("name") == "04_denoising_lead")
     assert found["holds"] is holds and found["claim"] == 13
     mean, low, high = measured("denoising", "mse")["concatenate-symmetric"]
     assert mean == pytest.approx(0.2) and low < mean < high
     assert not (tmp_path / "04_denoising_seconds.json").exists()
+    assert results.find("04_denoising_learning_rate")["note"].endswith("searched on a machine")
 
 
 def test_measures_of_a_perfect_network():
