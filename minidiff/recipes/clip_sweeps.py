@@ -3,7 +3,7 @@
     python -m minidiff.recipes.clip_sweeps                 every run that is missing, then the tables
     python -m minidiff.recipes.clip_sweeps --part 2/8      the second of eight parts of the runs, no tables
 
-Learning rates are chosen on validation scenes by runs of one epoch, a different seed. Writes results/05_*.json.
+Learning rates are chosen on validation scenes by runs of one epoch, a different seed. Writes the results of lesson 05.
 """
 
 from __future__ import annotations
