@@ -144,7 +144,7 @@ def report(rows: dict[str, list[dict]], seeds: tuple[int, ...], seconds: float, 
 
 
 def report_bundled() -> None:
-    """Writes `results/01_bundled_gan_and_diffusion.json` from the bundled models' cards."""
+    """Writes how the two bundled models compare, from their cards."""
     names = (mnist_gan.NAME, mnist_ddpm.NAME)
     trained = ", ".join(f"{name} on {pretrained.load(name).card['hardware']}" for name in names)
     record(

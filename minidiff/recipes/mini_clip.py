@@ -149,8 +149,8 @@ def train(
         images: seen in training.
         work: folder of what an interrupted run goes on from, with `resume`.
         n: pictures of retrieval.
-        name: of the checkpoint. config: of the model. lr: the highest learning rate. `minidiff.recipes.mini_clip_cbow`
-            and `mini_clip_resnet` have others.
+        name: of the checkpoint. config: of the model. lr: the highest learning rate. The recipes `mini_clip_cbow` and
+            `mini_clip_resnet` have others.
     """
     torch.manual_seed(SEED)
     steps, began = images // BATCH, time.monotonic()
