@@ -2,6 +2,7 @@
 
 from .batches import Batch, Batches, Dataset, StreamBatches
 from .clutter import cluttered
+from .degrade import degrade, downsample, encode
 from .download import DataUnavailable
 from .folder import Folder, folder
 from .sets import NAMES, load, load_or_digits
@@ -11,7 +12,6 @@ from .workers import InWorkers
 
 __all__ = [
     "NAMES", "Batch", "Batches", "BytePairTokenizer", "DataUnavailable", "Dataset", "Folder", "InWorkers",
-    "StreamBatches",
-    "Transform", "WordTokenizer", "cluttered", "compose", "drop_condition", "folder", "from_uint8", "load",
-    "load_or_digits", "to_uint8", "to_unit",
+    "StreamBatches", "Transform", "WordTokenizer", "cluttered", "compose", "degrade", "downsample", "drop_condition",
+    "encode", "folder", "from_uint8", "load", "load_or_digits", "to_uint8", "to_unit",
 ]  # fmt: skip

@@ -26,6 +26,8 @@ class AutoencoderConfig:
         blocks: residual blocks of each resolution in the encoder; the decoder has one more.
         groups: of the group norms; divides every number of channels.
         attention: whether the middle has attention between its two blocks.
+        patch: side of the squares that the encoder's first layer folds into one position and the decoder's last one
+            unfolds (1: none, as published). A patch of 2 spares the widest maps, most of the time on a CPU.
 
     Raises:
         ValueError: a field is out of range.
@@ -38,10 +40,11 @@ class AutoencoderConfig:
     blocks: int = 1
     groups: int = 8
     attention: bool = True
+    patch: int = 1
 
     def __post_init__(self):
         object.__setattr__(self, "mults", tuple(self.mults))  # JSON gives lists
-        at_least(self, channels=1, latent=1, width=1, blocks=1, groups=1)
+        at_least(self, channels=1, latent=1, width=1, blocks=1, groups=1, patch=1)
         if not self.mults or min(self.mults) < 1:
             raise ValueError(f"mults must be one or more integers of at least 1; got {self.mults}")
         if self.width % self.groups:
@@ -50,7 +53,7 @@ class AutoencoderConfig:
     @property
     def factor(self) -> int:
         """Height and width of a picture over those of its latents."""
-        return 2 ** (len(self.mults) - 1)
+        return self.patch * 2 ** (len(self.mults) - 1)
 
 
 class Autoencoder(nn.Module):
@@ -184,7 +187,8 @@ class Encoder(nn.Module):
     def __init__(self, c: AutoencoderConfig):
         super().__init__()
         widths = [c.width * m for m in c.mults]
-        self.conv_in = nn.Conv2d(c.channels, widths[0], 3, padding=1)
+        self.patch = c.patch
+        self.conv_in = nn.Conv2d(c.channels * c.patch**2, widths[0], 3, padding=1)
         self.stages, self.down = nn.ModuleList(), nn.ModuleList()
         for i, w in enumerate(widths):
             ins = [widths[max(0, i - 1)], *[w] * (c.blocks - 1)]
@@ -195,7 +199,7 @@ class Encoder(nn.Module):
         self.norm_out, self.conv_out = _norm(widths[-1], c.groups), nn.Conv2d(widths[-1], 2 * c.latent, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv_in(x)
+        h = self.conv_in(F.pixel_unshuffle(x, self.patch))
         for i, stage in enumerate(self.stages):
             h = stage(h)
             if i < len(self.down):
@@ -217,7 +221,8 @@ class Decoder(nn.Module):
             self.stages.append(nn.Sequential(*(ResBlock(a, w, c.groups) for a in ins)))
             if i + 1 < len(widths):
                 self.up.append(nn.Conv2d(w, w, 3, padding=1))
-        self.norm_out, self.conv_out = _norm(widths[-1], c.groups), nn.Conv2d(widths[-1], c.channels, 3, padding=1)
+        self.patch, self.norm_out = c.patch, _norm(widths[-1], c.groups)
+        self.conv_out = nn.Conv2d(widths[-1], c.channels * c.patch**2, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
         h = self.mid(self.conv_in(z))
@@ -225,7 +230,7 @@ class Decoder(nn.Module):
             h = stage(h)
             if i < len(self.up):
                 h = self.up[i](F.interpolate(h, scale_factor=2.0, mode="nearest"))
-        return self.conv_out(F.silu(self.norm_out(h)))
+        return F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(h))), self.patch)
 
 
 def _middle(width: int, c: AutoencoderConfig) -> nn.Sequential:

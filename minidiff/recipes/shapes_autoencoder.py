@@ -1,0 +1,140 @@
+"""The autoencoder of the caption world: pictures of 64x64 to latents of 8x8x4 and back. It never sees a caption.
+
+    python -m minidiff.recipes.shapes_autoencoder
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from minidiff import pretrained
+from minidiff.data.shapes import ShapeBatches, agreement, captioned, read
+from minidiff.metrics import edges, psnr
+from minidiff.models.autoencoder import Autoencoder, AutoencoderConfig, measure_scale
+from minidiff.models.classifier import Classifier
+from minidiff.objectives import AutoencoderLoss
+from minidiff.recipes.command import command
+from minidiff.recipes.provenance import is_main, provenance
+from minidiff.training import Fitted, fit
+
+NAME, SEED, SIZE, BATCH, IMAGES = "shapes-autoencoder", 0, 64, 16, 320_000
+CONFIG = AutoencoderConfig(channels=3, latent=4, width=64, mults=(1, 2), patch=4)
+LR, KL, EMA_DECAY = 2e-3, 1e-3, 0.998
+TEST_SEED = 31
+
+
+def maps(classifier: Classifier) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """What a classifier sees of pictures after its first two stages: for the loss's perceptual distance.
+
+    Args:
+        classifier: frozen, any of ours.
+    """
+
+    def features(x: Tensor) -> tuple[Tensor, Tensor]:
+        first = classifier.stem(x)
+        return first, classifier.stages[0](first)
+
+    return features
+
+
+def fit_autoencoder(model: nn.Module, loader, steps: int, loss: Callable | None = None, **options) -> Fitted:
+    """Trains an autoencoder with AdamW, warm-up and cosine decay.
+
+    Args:
+        model: trained in place.
+        loader: of batches with "x".
+        steps: of training.
+        loss: by default absolute errors with this recipe's weight of the divergence.
+        options: as for `minidiff.training.fit`.
+    """
+    model.to(memory_format=torch.channels_last)
+    return fit(model, loss or AutoencoderLoss(kl=KL), loader, steps, ema_decay=EMA_DECAY, **{"lr": LR, **options})
+
+
+@torch.no_grad()
+def reconstructed(model: Autoencoder, x: Tensor, batch: int = 100) -> Tensor:
+    """x [N,C,H,W] through the bottleneck and back, from the mean latents, clamped to [-1,1]; on the CPU."""
+    device = model.scale.device
+    return torch.cat([model(part.to(device))[0].clamp(-1, 1).cpu() for part in x.split(batch)])
+
+
+@torch.no_grad()
+def rate(model: Autoencoder, x: Tensor, batch: int = 100) -> float:
+    """Mean divergence of the latents from N(0, I), in nats a picture: an upper bound of what they tell about it."""
+    device = model.scale.device
+    return torch.cat([model.encode(part.to(device)).kl() for part in x.split(batch)]).mean().item()
+
+
+def fidelity(x: Tensor, found: Tensor) -> dict[str, float]:
+    """PSNR of reconstructions: of the whole set's mean square, a mean over pictures, and on edges alone.
+
+    Args:
+        x, found: [N,C,H,W] in [-1,1].
+    """
+    each, border = psnr(x, found), psnr(x, found, where=edges(x))
+    return {
+        "psnr": (-10 * (10 ** (-each / 10)).mean().log10()).item(),
+        "psnr_mean_over_pictures": each.mean().item(),
+        "psnr_on_edges": (-10 * (10 ** (-border[~border.isnan()] / 10)).mean().log10()).item(),
+    }
+
+
+def attributes_kept(scenes, x: Tensor, found: Tensor) -> dict[str, float]:
+    """Share of pictures of which the reader confirms all: true ones, found ones, and the ratio of both."""
+    before, after = (agreement(scenes, read(part))["all"].double().mean().item() for part in (x, found))
+    return {"attributes_before": before, "attributes_after": after, "attributes_kept": after / before}
+
+
+def evaluate(model: Autoencoder, split: str = "unseen", n: int = 2000) -> dict[str, float]:
+    """PSNR and attributes of a split's reconstructions, and the rate of its latents."""
+    known = captioned(n, split, size=SIZE, seed=TEST_SEED)
+    found = reconstructed(model, known.x)
+    return {
+        "n": n, **fidelity(known.x, found), **attributes_kept(known.scenes, known.x, found),
+        "nats_a_picture": rate(model, known.x),
+    }  # fmt: skip
+
+
+def train(
+    out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False, n: int = 2000
+) -> pretrained.Pretrained | None:
+    """Trains, measures the scale, writes weights and card to `out`; None from all processes but the first.
+
+    Args:
+        out: folder of the checkpoint.
+        images: seen in training.
+        work: folder of what an interrupted run goes on from, with `resume`.
+        n: pictures of the measurement.
+    """
+    torch.manual_seed(SEED)
+    steps, began = images // BATCH, time.monotonic()
+    ema, _ = fit_autoencoder(
+        Autoencoder(CONFIG), ShapeBatches(SIZE, BATCH, seed=SEED), steps, warmup=min(200, steps // 2), seed=SEED,
+        checkpoint=work / f"{NAME}.ckpt", resume=resume, label=NAME,
+    )  # fmt: skip
+    if not is_main():
+        return None
+    model = ema.model.cpu().eval()
+    card = {
+        "recipe": "minidiff.recipes.shapes_autoencoder",
+        "data": f"caption world, training scenes of one and two objects, plain style, {SIZE}x{SIZE}; no captions",
+        "seed": SEED,
+        "batch": BATCH,
+        "images_seen": steps * BATCH,
+        "training_seconds": round(time.monotonic() - began),
+        "lr": LR,
+        "kl": KL,
+        "scale": measure_scale(model, captioned(2000, "train", size=SIZE, seed=SEED + 5).x),
+        **provenance(),
+    }
+    shipped = pretrained.save(NAME, model, card, folder=out)  # measured as shipped, in float16
+    return pretrained.save(NAME, shipped.model, {**card, "metrics": evaluate(shipped.model, n=n)}, folder=out)
+
+
+if __name__ == "__main__":
+    command(train, __doc__, IMAGES)
