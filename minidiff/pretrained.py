@@ -15,6 +15,7 @@ from .models.classifier import Classifier, ClassifierConfig
 from .models.clip import CLIP, CLIPConfig
 from .models.gan import Generator, GeneratorConfig
 from .models.unet import UNet, UNetConfig
+from .models.vq_autoencoder import VQAutoencoder, VQAutoencoderConfig
 from .training.checkpoint import write_atomic
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -24,6 +25,7 @@ CLASSES = {
     "Generator": (Generator, GeneratorConfig),
     "CLIP": (CLIP, CLIPConfig),
     "Autoencoder": (Autoencoder, AutoencoderConfig),
+    "VQAutoencoder": (VQAutoencoder, VQAutoencoderConfig),
 }
 
 

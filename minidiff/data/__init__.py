@@ -7,11 +7,11 @@ from .download import DataUnavailable
 from .folder import Folder, folder
 from .sets import NAMES, load, load_or_digits
 from .tokens import BytePairTokenizer, WordTokenizer
-from .transforms import Transform, compose, drop_condition, from_uint8, to_uint8, to_unit
+from .transforms import Transform, compose, drop_condition, from_uint8, only, to_uint8, to_unit
 from .workers import InWorkers
 
 __all__ = [
     "NAMES", "Batch", "Batches", "BytePairTokenizer", "DataUnavailable", "Dataset", "Folder", "InWorkers",
     "StreamBatches", "Transform", "WordTokenizer", "cluttered", "compose", "degrade", "downsample", "drop_condition",
-    "encode", "folder", "from_uint8", "load", "load_or_digits", "to_uint8", "to_unit",
+    "encode", "folder", "from_uint8", "load", "load_or_digits", "only", "to_uint8", "to_unit",
 ]  # fmt: skip

@@ -72,6 +72,29 @@ def drop_condition(null: Batch, p: float) -> Transform:
     return apply
 
 
+def only(*names: str) -> Transform:
+    """A transform that keeps these tensors and drops all others: what a model is not to see as a condition.
+
+    Args:
+        names: keys of the batch.
+
+    Raises:
+        ValueError: there is no name, or (when applied) the batch lacks one.
+
+    >>> only("x")({"x": torch.zeros(1), "y": torch.zeros(1)})
+    {'x': tensor([0.])}
+    """
+    if not names:
+        raise ValueError("names must hold at least one key; got none")
+
+    def apply(batch: Batch) -> Batch:
+        if missing := set(names) - batch.keys():
+            raise ValueError(f"the batch must have the keys {sorted(missing)}; it has {sorted(batch)}")
+        return {name: batch[name] for name in names}
+
+    return apply
+
+
 def to_uint8(x: Tensor) -> Tensor:
     """[-1,1] -> 0..255 as uint8: clamped, then rounded. The only place that makes pictures out of numbers.
 

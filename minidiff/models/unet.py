@@ -71,8 +71,9 @@ class UNet(nn.Module):
     A learned share of x_t, one number a channel that depends on what the blocks hear, goes straight to the output. Near
     level T the noise is nearly all of x_t, and a sampler multiplies what is left of the error by 1 / sqrt(alpha_bar);
     no narrow stack of normalised maps copies x_t that exactly (the role of c_skip in Karras et al., 2022, eq. 7; here
-    it is learned, so that the network need not know the schedule). The last norm is scaled and shifted too (Peebles &
-    Xie, 2023, section 3.2).
+    it is learned, so that the network need not know the schedule). A small picture `low` with the channels of x_t goes
+    through in the same way: most of a large picture is its small one, enlarged. The last norm is scaled and shifted
+    too (Peebles & Xie, 2023, section 3.2).
     """
 
     def __init__(self, config: UNetConfig):
@@ -107,7 +108,8 @@ class UNet(nn.Module):
                 self.up.append(Stage(c, ch + skips.pop(), w, emb, attend=i in c.attention, upsample=up))
                 ch = up or w
         self.norm, self.head = group_norm(ch), zero(nn.Conv2d(ch, out * c.patch**2, 3, padding=1))
-        self.last = zero(nn.Linear(emb, 2 * ch + out))  # scale and shift of the norm, and how much of x_t goes through
+        straight = 2 if c.low == c.channels else 1  # x_t, and a small picture of the same kind
+        self.last = zero(nn.Linear(emb, 2 * ch + straight * out))  # scale and shift of the norm; what goes through
 
     def forward(
         self,
@@ -143,7 +145,8 @@ class UNet(nn.Module):
             emb = emb + self.low_time(timestep_embedding(low_t, self.config.width).to(x_t.dtype))
         emb = F.silu(emb)
 
-        x = x_t if low is None else torch.cat([x_t, F.interpolate(low, x_t.shape[-2:], mode="bilinear")], dim=1)
+        seen = [x_t] if low is None else [x_t, F.interpolate(low, x_t.shape[-2:], mode="bilinear")]
+        x = torch.cat(seen, dim=1)
         h = self.stem(F.pixel_unshuffle(x, self.config.patch))  # [B, width, H/patch, W/patch]
         skips = [h]
         for layer in self.down:
@@ -154,10 +157,12 @@ class UNet(nn.Module):
         for layer in self.up:
             h = layer(torch.cat([h, skips.pop()], dim=1), emb, text, mask)
         last, width = self.last(emb)[:, :, None, None], h.shape[1]
-        scale, shift, through = last.tensor_split([width, 2 * width], dim=1)  # [B, width or C or 2C, 1, 1]
+        scale, shift, through = last.tensor_split([width, 2 * width], dim=1)  # [B, width or C or more, 1, 1]
         h = torch.addcmul(shift, self.norm(h), 1 + scale)
         out = F.pixel_shuffle(self.head(F.silu(h)), self.config.patch)  # [B, C or 2C, H, W]
-        return out + through * x_t.repeat(1, out.shape[1] // x_t.shape[1], 1, 1)
+        for share, picture in zip(through.split(out.shape[1], dim=1), seen, strict=False):
+            out = out + share * picture.repeat(1, out.shape[1] // picture.shape[1], 1, 1)
+        return out
 
     def _check(self, x_t: Tensor, given: dict[str, Tensor | None]) -> None:
         c, shape = self.config, list(x_t.shape)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models.posterior import DiagonalGaussian
+from .gan import frozen, hinge_critic, non_saturating
 
 Batch = dict[str, Tensor]
 
@@ -25,6 +26,9 @@ class AutoencoderLoss:
         power: 1 for absolute errors, 2 for squared ones.
         features: pictures -> feature maps, frozen, for a perceptual distance; None leaves it out.
         perceptual: weight of that distance.
+        critic: pictures -> logits [B,...], held unwrapped, for an adversarial term: a reconstruction should look real.
+            It is trained by a turn of its own, with `PatchCriticLoss`; None leaves it out.
+        adversarial: weight of that term.
         prepare: batch -> batch, applied first.
 
     Raises:
@@ -35,12 +39,14 @@ class AutoencoderLoss:
     power: int = 1
     features: Callable[[Tensor], Sequence[Tensor]] | None = None
     perceptual: float = 1.0
+    critic: nn.Module | None = None
+    adversarial: float = 0.1
     prepare: Callable[[Batch], Batch] = dict
 
     def __post_init__(self):
         if self.power not in (1, 2):
             raise ValueError(f"power must be 1 or 2; got {self.power!r}")
-        for name in ("kl", "perceptual"):
+        for name in ("kl", "perceptual", "adversarial"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0; got {getattr(self, name)!r}")
 
@@ -53,19 +59,25 @@ class AutoencoderLoss:
             eps: noise like the latents.
 
         Returns:
-            {"loss", "reconstruction", "kl"} and, with features, "perceptual": [B] each.
+            {"loss", "reconstruction", "kl"} and, with features, "perceptual", with a critic, "adversarial": [B] each.
         """
         found, mean, log_var = (part.float() for part in model(x, eps))
         out = {
             "reconstruction": (found - x).abs().pow(self.power).flatten(1).sum(1),
             "kl": DiagonalGaussian(mean, log_var).kl(),
         }
-        loss = out["reconstruction"] + self.kl * out["kl"]
+        self._add_looks(out, found, x)
+        weights = {"reconstruction": 1.0, "kl": self.kl, "perceptual": self.perceptual, "adversarial": self.adversarial}
+        return {"loss": sum(weights[name] * value for name, value in out.items()), **out}
+
+    def _add_looks(self, out: dict[str, Tensor], found: Tensor, x: Tensor) -> None:
         if self.features is not None:
             pairs = zip(self.features(found), self.features(x), strict=True)
             out["perceptual"] = sum(perceptual_distance(a, b) for a, b in pairs) * x[0].numel()
-            loss = loss + self.perceptual * out["perceptual"]
-        return {"loss": loss, **out}
+        if self.critic is not None:
+            with frozen(self.critic):
+                logits = self.critic(found).float()
+            out["adversarial"] = non_saturating(logits).flatten(1).mean(1) * x[0].numel()
 
     def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Batch]:
         """Draws eps; returns the mean over the batch, divided by the numbers of a picture, and the terms' means."""
@@ -74,6 +86,66 @@ class AutoencoderLoss:
         eps = torch.randn(len(x), config.latent, *(n // config.factor for n in x.shape[2:]), device=x.device)
         terms = {name: value.mean() / x[0].numel() for name, value in self.terms(model, x, eps).items()}
         return terms["loss"], {name: value.detach() for name, value in terms.items()}
+
+
+@dataclass
+class PatchCriticLoss:
+    """What a critic of patches minimises: tell pictures from their reconstructions (Esser et al., 2021, eq. 5).
+
+    Attributes:
+        autoencoder: (x, eps) -> (reconstruction, ...), held unwrapped.
+        prepare: batch -> batch, applied first.
+    """
+
+    autoencoder: nn.Module
+    prepare: Callable[[Batch], Batch] = dict
+
+    def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Batch]:
+        """Returns the mean hinge loss, a scalar, and the detached means "critic", "real" and "fake"."""
+        x = self.prepare(batch)["x"]
+        with torch.no_grad(), frozen(self.autoencoder):
+            found = self.autoencoder(x)[0]
+        real, fake = model(torch.cat([x, found.to(x.dtype)])).float().chunk(2)
+        loss = hinge_critic(real, fake).mean()
+        return loss, {"critic": loss.detach(), "real": real.detach().mean(), "fake": fake.detach().mean()}
+
+
+@dataclass
+class VQLoss:
+    """Reconstruction and the two pulls between latents and list of a vector-quantised autoencoder.
+
+    van den Oord et al. (2017), equation 3. All three are means, as there.
+
+    Attributes:
+        beta: weight of the commitment.
+        power: 1 for absolute errors, 2 for squared ones.
+        prepare: batch -> batch, applied first.
+
+    Raises:
+        ValueError: `power` is another number, or `beta` is negative.
+    """
+
+    beta: float = 0.25
+    power: int = 1
+    prepare: Callable[[Batch], Batch] = dict
+
+    def __post_init__(self):
+        if self.power not in (1, 2):
+            raise ValueError(f"power must be 1 or 2; got {self.power!r}")
+        if self.beta < 0:
+            raise ValueError(f"beta must be at least 0; got {self.beta!r}")
+
+    def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Batch]:
+        """Returns the mean loss, a scalar, and the detached means of its terms."""
+        x = self.prepare(batch)["x"]
+        out, found = model(x)
+        terms = {
+            "reconstruction": (out.float() - x).abs().pow(self.power).mean(),
+            "codebook": found.codebook.float().mean(),
+            "commitment": found.commitment.float().mean(),
+        }
+        loss = terms["reconstruction"] + terms["codebook"] + self.beta * terms["commitment"]
+        return loss, {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
 
 
 def perceptual_distance(a: Tensor, b: Tensor) -> Tensor:

@@ -225,13 +225,13 @@ class GeneratorLoss:
         Returns:
             `{"generator": [B]}`.
         """
-        with _frozen(self.critic):
+        with frozen(self.critic):
             logits = self.critic(model(z, **cond), **cond)  # [B]
         return {"generator": self.game.generator(_full(logits))}
 
 
 @contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
+def frozen(model: nn.Module) -> Iterator[None]:
     """What runs inside neither changes the model's buffers nor records gradients of its parameters."""
     training, flags = model.training, [p.requires_grad for p in model.parameters()]
     model.eval().requires_grad_(False)

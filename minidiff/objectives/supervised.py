@@ -66,3 +66,31 @@ class NoisyClassifierLoss:
         t = torch.randint(0, self.schedule.T + 1, (len(x0),), device=x0.device)
         loss = F.cross_entropy(model(self.schedule.q_sample(x0, t, torch.randn_like(x0)), t), batch["y"])
         return loss, {"loss": loss.detach()}
+
+
+@dataclass
+class RegressionLoss:
+    """Squared error of a picture said at once: the baseline of a diffusion model with the same network.
+
+    The network is called as a diffusion model is, with zeros instead of a noised picture and level 0. It learns the
+    mean of all pictures that fit the conditions, which is blurred wherever they differ.
+
+    Attributes:
+        prepare: batch -> batch, applied first; everything in it but "x" goes to the model as a keyword.
+    """
+
+    prepare: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
+
+    def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the mean loss and {"loss"}, scalars.
+
+        Raises:
+            ValueError: the batch has no "x".
+        """
+        cond = dict(self.prepare(batch))
+        if "x" not in cond:
+            raise ValueError(f'a batch needs the key "x", the pictures; got {sorted(cond)}')
+        x = cond.pop("x")
+        said = model(torch.zeros_like(x), torch.zeros(len(x), dtype=torch.long, device=x.device), **cond)
+        loss = (said.float() - x).square().mean()
+        return loss, {"loss": loss.detach()}

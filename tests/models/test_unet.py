@@ -24,6 +24,7 @@ KINDS = {
     "text": {"text": 7, "attention": (1,)},
     "image embedding": {"image_emb": 11},
     "low": {"low": 2},
+    "low of the same kind": {"low": C},
     "everything": {"classes": 5, "text": 7, "image_emb": 11, "low": 2, "learned_var": True, "patch": 2},
 }
 

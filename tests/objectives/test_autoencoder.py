@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from minidiff.models.autoencoder import Autoencoder, AutoencoderConfig
-from minidiff.objectives import AutoencoderLoss
+from minidiff.models.vq_autoencoder import VQAutoencoder, VQAutoencoderConfig
+from minidiff.objectives import AutoencoderLoss, PatchCriticLoss, VQLoss
 from minidiff.objectives.autoencoder import perceptual_distance
 from minidiff.training import Turn, run
 
@@ -67,3 +68,77 @@ def test_a_turn_of_the_loop_learns_a_batch():
     history = run([Turn(model, AutoencoderLoss(), optimizer)], Loader(), 150, progress=False)
     assert history["reconstruction"][-1] < 0.5 * history["reconstruction"][0]
     assert set(history) == {"loss", "reconstruction", "kl"}
+
+
+class Score(torch.nn.Module):
+    """A critic whose logits are the first channel, times a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x):
+        return self.weight * x[:, 0]
+
+
+def test_the_adversarial_term_wants_high_logits_and_leaves_the_critic_alone():
+    critic, x = Score(), torch.zeros(3, 2, 4, 4)
+    out, latents = torch.randn(3, 2, 4, 4, requires_grad=True), torch.zeros(3, 3, 2, 2)
+    loss = AutoencoderLoss(kl=0, critic=critic, adversarial=0.2)
+    terms = loss.terms(Says(out, latents, latents), x, latents)
+    want = torch.log1p((-1.5 * out[:, 0]).exp()).mean((1, 2)) * 32
+    torch.testing.assert_close(terms["adversarial"], want)
+    torch.testing.assert_close(terms["loss"], terms["reconstruction"] + 0.2 * want)
+    terms["adversarial"].sum().backward()
+    assert out.grad[:, 0].max() < 0 and critic.weight.grad is None and critic.weight.requires_grad
+
+
+def test_the_critic_of_patches_has_the_hinge_loss_and_leaves_the_autoencoder_alone():
+    torch.manual_seed(0)
+    model, critic, x = Autoencoder(CONFIG), Score(), torch.randn(3, 2, 4, 4)
+    loss, logs = PatchCriticLoss(model)(critic, {"x": x})
+    found = model(x)[0]
+    want = (1 - 1.5 * x[:, 0]).clamp_min(0).mean() + (1 + 1.5 * found[:, 0]).clamp_min(0).mean()
+    torch.testing.assert_close(loss, want)
+    loss.backward()
+    assert critic.weight.grad is not None and all(p.grad is None for p in model.parameters())
+    assert set(logs) == {"critic", "real", "fake"}
+
+
+def test_two_turns_train_both():
+    torch.manual_seed(0)
+    model, critic, x = Autoencoder(CONFIG), Score(), torch.rand(4, 2, 4, 4) * 2 - 1
+
+    class Loader:
+        def from_step(self, step):
+            return itertools.repeat({"x": x})
+
+    before = [p.clone() for p in (next(model.parameters()), critic.weight)]
+    turns = [
+        Turn(model, AutoencoderLoss(critic=critic), torch.optim.AdamW(model.parameters(), 1e-3)),
+        Turn(critic, PatchCriticLoss(model), torch.optim.AdamW(critic.parameters(), 1e-3)),
+    ]
+    history = run(turns, Loader(), 3, progress=False)
+    assert {"adversarial", "critic", "real", "fake"} <= set(history)
+    for old, new in zip(before, (next(model.parameters()), critic.weight), strict=True):
+        assert not torch.equal(old, new)
+
+
+@pytest.mark.parametrize("power", (1, 2))
+def test_the_quantised_loss_is_the_sum_of_its_parts(power):
+    torch.manual_seed(0)
+    model = VQAutoencoder(VQAutoencoderConfig(CONFIG, codes=9))
+    x = torch.randn(5, 2, 4, 6)
+    out, found = model(x)
+    loss, logs = VQLoss(beta=0.7, power=power)(model, {"x": x})
+    error = (out - x).abs().pow(power).mean()
+    torch.testing.assert_close(loss, error + found.codebook.mean() + 0.7 * found.commitment.mean())
+    torch.testing.assert_close(logs["commitment"], found.commitment.mean().detach())
+
+
+@pytest.mark.parametrize(
+    "bad, message", [({"power": 3}, "power must be 1 or 2; got 3"), ({"beta": -1.0}, "beta must be at least 0")]
+)
+def test_bad_options_of_the_quantised_loss_are_named(bad, message):
+    with pytest.raises(ValueError, match=message):
+        VQLoss(**bad)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minidiff.diffusion import Schedule
-from minidiff.objectives import AttributesLoss, ClassifierLoss, NoisyClassifierLoss
+from minidiff.objectives import AttributesLoss, ClassifierLoss, NoisyClassifierLoss, RegressionLoss
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 0.0, 3.0], [1.0, 2.0, 0.0], [0.5, 0.0, 0.0]])
 Y = torch.tensor([0, 2, 0, 1])  # the first two are right
@@ -82,3 +82,17 @@ def test_with_labels_of_pixels_it_is_cross_entropy_at_every_pixel():
     picked = logits.log_softmax(1).gather(1, labels[:, None])
     torch.testing.assert_close(loss, -picked.mean())
     assert logs["accuracy"] == (logits.argmax(1) == labels).float().mean()
+
+
+def test_regression_is_a_diffusion_model_called_once_with_nothing():
+    class Model(torch.nn.Module):
+        def forward(self, x_t, t, low, low_t):
+            assert x_t.abs().max() == 0 and t.tolist() == [0, 0] and low_t.tolist() == [4, 5]
+            return low.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    x, low = torch.randn(2, 3, 4, 6), torch.randn(2, 3, 2, 3)
+    loss, logs = RegressionLoss()(Model(), {"x": x, "low": low, "low_t": torch.tensor([4, 5])})
+    torch.testing.assert_close(loss, (low.repeat_interleave(2, 2).repeat_interleave(2, 3) - x).square().mean())
+    assert logs["loss"] == loss
+    with pytest.raises(ValueError, match='needs the key "x"'):
+        RegressionLoss()(Model(), {"low": low})

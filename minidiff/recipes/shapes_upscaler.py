@@ -1,0 +1,115 @@
+"""The super-resolution decoder of the caption world: pictures of 16x16 to 64x64. It never sees a caption.
+
+    python -m minidiff.recipes.shapes_upscaler
+
+A diffusion model of large pictures, with the small one as its condition; noise is added to the small ones in training,
+so that it can follow a model that draws small pictures less than perfectly.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from minidiff import data, pretrained
+from minidiff.data.shapes import ShapeBatches, captioned
+from minidiff.diffusion import Schedule, clipped, ddim, denoiser, final, generators, given, randn
+from minidiff.models.unet import UNet, UNetConfig
+from minidiff.objectives import DiffusionLoss
+from minidiff.recipes.command import command
+from minidiff.recipes.provenance import is_main, provenance
+from minidiff.recipes.shapes_autoencoder import attributes_kept, fidelity
+from minidiff.training import fit
+
+NAME, SEED, SIZE, FACTOR, BATCH, IMAGES = "shapes-upscaler", 0, 64, 4, 16, 240_000
+CONFIG = UNetConfig(channels=3, low=3, width=64, mults=(1, 2), blocks=1, head_dim=16, patch=4)
+SCHEDULE, PREDICT = Schedule.linear(1000), "v"
+TOP = 250  # the highest level of noise on the small pictures in training
+LR, EMA_DECAY, STEPS = 3e-3, 0.998, 10
+TEST_SEED, NOISE_SEED = 41, 2_000_000
+
+
+def loss(factor: int = FACTOR, top: int = TOP) -> DiffusionLoss:
+    """Of a model of "x" that sees what is left of it at a lower resolution, with noise up to level `top`."""
+    small = data.degrade(factor, SCHEDULE.q_sample, top)
+    return DiffusionLoss(SCHEDULE, predict=PREDICT, prepare=data.compose(data.only("x"), small))
+
+
+def upscale(
+    model: nn.Module, low: Tensor, factor: int = FACTOR, *, level: int = 0, steps: int = STEPS, seed: int = 0,
+    batch: int = 50,
+) -> Tensor:  # fmt: skip
+    """Draws one large picture for each small one with DDIM.
+
+    Args:
+        model: a U-Net with `low`, trained with `loss`.
+        low: [N,C,h,w] in [-1,1].
+        factor: heights and widths of the result over those of `low`.
+        level: of the noise that is added to `low` first, 0 to the training's `top`.
+        steps: DDIM steps.
+        seed: picture i has seed `seed + i`, whatever the batch.
+        batch: pictures at once.
+
+    Returns:
+        [N,C,h factor,w factor] in [-1,1], on the CPU.
+    """
+    device = next(model.parameters()).device
+    denoise, out = denoiser(model.eval(), SCHEDULE, PREDICT), []
+    for i in range(0, len(low), batch):
+        small = low[i : i + batch].to(device)
+        draws = generators(range(seed + i, seed + i + len(small)))
+        noise = randn((small.shape[1], *(n * factor for n in small.shape[2:])), draws).to(device)
+        extra = randn(tuple(small.shape[1:]), draws).to(device)
+        t = torch.full((len(small),), level, device=device)
+        cond = {"low": SCHEDULE.q_sample(small, t, extra), "low_t": t}
+        out.append(final(ddim(clipped(given(denoise, cond), SCHEDULE), SCHEDULE, noise, steps)).cpu())
+    return torch.cat(out)
+
+
+def evaluate(model: nn.Module, split: str = "unseen", n: int = 2000) -> dict[str, float]:
+    """PSNR and attributes of a split's pictures, drawn again from their true small versions."""
+    known = captioned(n, split, size=SIZE, seed=TEST_SEED)
+    found = upscale(model, data.downsample(known.x, FACTOR), seed=NOISE_SEED)
+    return {"n": n, "steps": STEPS, **fidelity(known.x, found), **attributes_kept(known.scenes, known.x, found)}
+
+
+def train(
+    out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False, n: int = 2000
+) -> pretrained.Pretrained | None:
+    """Trains, measures, writes weights and card to `out`; None from all processes but the first.
+
+    Args:
+        out: folder of the checkpoint.
+        images: seen in training.
+        work: folder of what an interrupted run goes on from, with `resume`.
+        n: pictures of the measurement.
+    """
+    torch.manual_seed(SEED)
+    steps, began = images // BATCH, time.monotonic()
+    ema, _ = fit(
+        UNet(CONFIG).to(memory_format=torch.channels_last), loss(), ShapeBatches(SIZE, BATCH, seed=SEED), steps, lr=LR,
+        warmup=min(200, steps // 2), ema_decay=EMA_DECAY, seed=SEED, checkpoint=work / f"{NAME}.ckpt", resume=resume,
+        label=NAME,
+    )  # fmt: skip
+    if not is_main():
+        return None
+    card = {
+        "recipe": "minidiff.recipes.shapes_upscaler",
+        "data": f"caption world, training scenes of one and two objects, plain style, {SIZE}x{SIZE}; no captions",
+        "diffusion": {"schedule": "linear", "T": SCHEDULE.T, "predict": PREDICT, "low_t": [0, TOP]},
+        "seed": SEED,
+        "batch": BATCH,
+        "images_seen": steps * BATCH,
+        "training_seconds": round(time.monotonic() - began),
+        "lr": LR,
+        **provenance(),
+    }
+    shipped = pretrained.save(NAME, ema.model.cpu(), card, folder=out)  # measured as shipped, in float16
+    return pretrained.save(NAME, shipped.model, {**card, "metrics": evaluate(shipped.model, n=n)}, folder=out)
+
+
+if __name__ == "__main__":
+    command(train, __doc__, IMAGES)
