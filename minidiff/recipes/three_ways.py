@@ -1,0 +1,189 @@
+"""One task, three ways: large pictures in pixels, through a small picture, through latents.
+
+    python -m minidiff.recipes.three_ways
+
+The task: a picture of 64x64 of a scene with one object, given its attributes. The three generation models have the same
+widths and train for the same seconds of processor time on one thread; the two decoders are the bundled ones, trained
+before and without attributes. The pixel model folds 4 x 4 pixels into one position: without that it would see a few
+thousand pictures only. Rows are kept under build/recipes. Writes results/06_ways_*.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from minidiff import data, pretrained
+from minidiff.data.shapes import ATTRIBUTES, ShapeBatches, agreement, attributes, captioned, read
+from minidiff.diffusion import Schedule, clipped, ddim, denoiser, final, generators, given, randn
+from minidiff.metrics import features, frechet_distance, moments
+from minidiff.models.unet import UNet, UNetConfig
+from minidiff.objectives import DiffusionLoss
+from minidiff.recipes import shapes_autoencoder, shapes_upscaler
+from minidiff.recipes.results import record
+from minidiff.training import fit
+from minidiff.training.checkpoint import write_atomic
+
+SEED, SECONDS, SIZE, BATCH, N, STEPS = 0, 600.0, 64, 32, 1000, 25
+LR, EMA_DECAY, TRIAL = 2e-3, 0.998, 10
+LEVEL = 50  # of the noise on the small pictures that the upscaler is given
+SCHEDULE, PREDICT = Schedule.linear(1000), "v"
+WORK = Path("build/recipes/ways")
+TEST_SEED, NOISE_SEED = 51, 4_000_000
+
+
+@dataclass(frozen=True)
+class Way:
+    """What a generation model makes, and how a picture comes of it.
+
+    Attributes:
+        channels, side: of what it makes. patch: of its U-Net.
+        encode: pictures [B,3,64,64] -> what it makes.
+        decode: back, on the CPU.
+        clip: whether what it makes lies in [-1,1].
+    """
+
+    channels: int
+    side: int
+    patch: int
+    encode: Callable[[Tensor], Tensor]
+    decode: Callable[[Tensor], Tensor]
+    clip: bool
+
+    def config(self) -> UNetConfig:
+        """Of its U-Net: the same widths for all."""
+        return UNetConfig(
+            channels=self.channels, width=64, mults=(1, 2), blocks=1, head_dim=16, attention=(1,), patch=self.patch,
+            image_emb=len(ATTRIBUTES),
+        )  # fmt: skip
+
+
+def ways() -> dict[str, Way]:
+    """The three, with the bundled decoders."""
+    autoencoder = pretrained.load(shapes_autoencoder.NAME).model.to(memory_format=torch.channels_last)
+    upscaler = pretrained.load(shapes_upscaler.NAME).model.to(memory_format=torch.channels_last)
+
+    def enlarge(x: Tensor) -> Tensor:
+        return shapes_upscaler.upscale(upscaler, x, level=LEVEL, seed=NOISE_SEED)
+
+    @torch.no_grad()
+    def decode(z: Tensor) -> Tensor:
+        return torch.cat([autoencoder.pictures(part).clamp(-1, 1) for part in z.split(50)])
+
+    return {
+        "pixels": Way(3, SIZE, 4, lambda x: x, lambda x: x, True),
+        "small picture": Way(3, SIZE // 4, 1, lambda x: data.downsample(x, 4), enlarge, True),
+        "latents": Way(4, SIZE // 8, 1, autoencoder.latents, decode, False),
+    }
+
+
+def train(way: Way, steps: int, seed: int = SEED) -> tuple[nn.Module, float]:
+    """A generation model and its seconds of processor time."""
+    torch.manual_seed(seed)
+    model = UNet(way.config()).to(memory_format=torch.channels_last)
+    prepare = data.compose(
+        data.only("x", "y"), data.encode(x=way.encode), lambda b: {"x": b["x"], "image_emb": b["y"].float()}
+    )
+    loader, loss = ShapeBatches(SIZE, BATCH, objects=1, seed=seed), DiffusionLoss(SCHEDULE, PREDICT, prepare)
+    began = time.process_time()
+    ema, _ = fit(
+        model, loss, loader, steps, lr=LR, warmup=min(100, max(1, steps // 4)), ema_decay=EMA_DECAY, seed=seed,
+        progress=False,
+    )  # fmt: skip
+    return ema.model, time.process_time() - began
+
+
+def draw(model: nn.Module, way: Way, known: Tensor, batch: int = 50) -> tuple[Tensor, float, float]:
+    """Pictures for attributes [N,51]: (pictures [N,3,64,64], seconds a picture of the model, and of the decoder)."""
+    denoise, made = denoiser(model.eval(), SCHEDULE, PREDICT), []
+    began = time.process_time()
+    for i in range(0, len(known), batch):
+        cond = known[i : i + batch]
+        noise = randn((way.channels, way.side, way.side), generators(range(NOISE_SEED + i, NOISE_SEED + i + len(cond))))
+        guided = given(denoise, {"image_emb": cond})
+        made.append(final(ddim(clipped(guided, SCHEDULE) if way.clip else guided, SCHEDULE, noise, STEPS)))
+    between = time.process_time()
+    x = way.decode(torch.cat(made))
+    return x, (between - began) / len(known), (time.process_time() - between) / len(known)
+
+
+def row(name: str, way: Way, seconds: float = SECONDS, n: int = N, work: Path = WORK) -> dict[str, float]:
+    """One way trained and measured, or read back from `work` if that was done before."""
+    path = work / f"{name.replace(' ', '_')}_{seconds:g}_{n}.json"
+    if path.exists():
+        return json.loads(path.read_text("utf-8"))
+    train(way, TRIAL)  # pays for imports and for memory
+    cost = train(way, TRIAL)[1] / TRIAL
+    model, spent = train(way, max(2, int(seconds / cost)))
+    found = measure(model, way, n) | {
+        "training_seconds": spent, "steps": max(2, int(seconds / cost)), "seconds_a_step": cost,
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }  # fmt: skip
+    write_atomic(path, json.dumps(found).encode())
+    return found
+
+
+def measure(model: nn.Module, way: Way, n: int = N) -> dict[str, float]:
+    """Attributes right, Frechet distance and seconds a picture, over unseen scenes."""
+    known = captioned(n, "unseen", size=SIZE, objects=1, seed=TEST_SEED)
+    x, seconds, decoding = draw(model, way, attributes(known.scenes).float())
+    right = {k: v.double().mean().item() for k, v in agreement(known.scenes, read(x)).items() if len(v)}
+    distance = {"frechet_distance": _distance(known.x, x)}
+    return {**right, **distance, "seconds_a_picture": seconds + decoding, "decoding_seconds_a_picture": decoding}
+
+
+def floor(way: Way, n: int = N) -> dict[str, float]:
+    """What a perfect generation model would reach this way: real pictures through encoder and decoder."""
+    known, others = (captioned(n, "unseen", size=SIZE, objects=1, seed=TEST_SEED + i) for i in (0, 1))
+    with torch.no_grad():
+        x = way.decode(torch.cat([way.encode(part) for part in others.x.split(50)]))
+    right = agreement(others.scenes, read(x))["all"].double().mean().item()
+    return {"all": right, "frechet_distance": _distance(known.x, x)}
+
+
+def _distance(real: Tensor, x: Tensor) -> float:
+    judge = pretrained.load("shapes-classifier").model
+    sides = (moments(features(judge.features, torch.nn.functional.avg_pool2d(part, 2))) for part in (real, x))
+    first, second = sides
+    return frechet_distance(*first, *second)
+
+
+def report(rows: dict[str, dict[str, float]], floors: dict[str, dict[str, float]]) -> None:
+    """Writes one result for each figure, with a number for each way."""
+    decoders = f"{_trained(shapes_upscaler.NAME)} and {_trained(shapes_autoencoder.NAME)} s"
+    about = (
+        f"{SECONDS:g} s of processor time on one thread for each generation model, batches of {BATCH}; the decoders "
+        f"were trained before, for {decoders}; {N:,} unseen scenes of one object, {STEPS} DDIM steps, no guidance; "
+        "distance in the bundled classifier's features of pictures averaged to 32x32"
+    )
+    for figure in next(iter(rows.values())):
+        value = {name: found[figure] for name, found in rows.items()}
+        value |= {f"{name}, perfect model": found[figure] for name, found in floors.items() if figure in found}
+        record(f"06_ways_{figure}", value, seed=SEED, source="recipe three_ways", note=about)
+
+
+def _trained(name: str) -> int:
+    return pretrained.load(name).card["training_seconds"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("pixels", "small picture", "latents"), help="one row; writes no result")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = {name: row(name, way) for name, way in ways().items() if args.only in (None, name)}
+    if not args.only:
+        os.environ["MINIDIFF_RECORD"] = "1"
+        report(rows, {name: floor(way) for name, way in ways().items()})
+
+
+if __name__ == "__main__":
+    main()
