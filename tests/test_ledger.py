@@ -10,6 +10,7 @@ import torch
 
 from minidiff import data, diffusion, metrics, objectives, pretrained
 from minidiff.diffusion import Schedule, ddim, ddpm, denoiser
+from minidiff.models.autoencoder import Autoencoder, AutoencoderConfig, measure_scale
 from minidiff.models.clip import CLIP, CLIPConfig
 from minidiff.models.gan import PointConfig, PointGenerator
 from minidiff.models.image_encoders import ViTConfig
@@ -220,6 +221,34 @@ def logit_scale_is_a_logarithm():
     return torch.equal(clip.logit_scale.exp(), factor)
 
 
+LATENT = AutoencoderConfig(channels=C, latent=Z, width=8, mults=(1, 2), groups=4, attention=False)
+h, w = 8, 9
+torch.manual_seed(0)
+autoencoder, pictures = Autoencoder(LATENT), torch.randn(B, C, h * LATENT.factor, w * LATENT.factor)
+latents = autoencoder.encode(pictures)
+small = data.degrade(LATENT.factor)({"x": pictures})
+
+
+def mean_and_log_var_say_what_a_latent_is():
+    assert {"mean", "log_var"} == set(latents._fields)
+    return torch.allclose(latents.sample(torch.ones(B, Z, h, w)), latents.mean + latents.log_var.exp().sqrt())
+
+
+def kl_weighs_the_divergence():
+    eps = torch.zeros(B, Z, h, w)
+    terms = objectives.AutoencoderLoss(kl=0.3).terms(autoencoder, pictures, eps)
+    return torch.allclose(terms["loss"], terms["reconstruction"] + 0.3 * latents.kl())
+
+
+def scale_gives_latents_variance_1():
+    measure_scale(autoencoder, pictures)
+    return autoencoder.latents(pictures).std().item() == pytest.approx(1, rel=1e-5)
+
+
+def low_is_small_and_low_t_its_level():
+    return torch.equal(small["low"], data.downsample(pictures, LATENT.factor)) and not small["low_t"].any()
+
+
 # Variable cell of the page -> what holds it; the shapes of the page are checked apart.
 HOLDS = {
     "`x0`": x0_is_a_picture_in_range,
@@ -246,6 +275,10 @@ HOLDS = {
     "`gp`": gp_weighs_the_squared_distance_from_1,
     "`images`, `texts`": images_and_texts_have_length_1,
     "`logit_scale`": logit_scale_is_a_logarithm,
+    "`mean`, `log_var`": mean_and_log_var_say_what_a_latent_is,
+    "`kl`": kl_weighs_the_divergence,
+    "`autoencoder.scale`": scale_gives_latents_variance_1,
+    "`low`, `low_t`": low_is_small_and_low_t_its_level,
 }
 log_bounds = schedule.posterior(x0, x0, t, t - 1)[1:]
 found_moments = metrics.moments(torch.randn(50, D, generator=rng))
@@ -253,7 +286,8 @@ SHAPES = {
     "`x0`": [x0], "`y`": [t], "`t`": [t], "`s`": [t - 1], "`betas[t-1]`": [schedule.betas],
     "`alpha_bar[t]`": [schedule.alpha_bar], "`signal`": [signal], "`noise`": [noise],
     '`variance="large"`, `"small"`': log_bounds, "`mean`, `cov`": found_moments, "`z`": [z],
-    "`images`, `texts`": [images, texts],
+    "`images`, `texts`": [images, texts], "`mean`, `log_var`": [latents.mean, latents.log_var],
+    "`low`, `low_t`": [small["low"], small["low_t"]],
 }  # fmt: skip
 
 
@@ -269,7 +303,7 @@ def test_every_check_has_its_row():
 
 @pytest.mark.parametrize("variable", SHAPES)
 def test_shapes_are_those_of_the_page(variable):
-    sizes = {"B": B, "C": C, "H": H, "W": W, "D": D, "T": T, "T+1": T + 1, "Z": Z, "1": 1}
+    sizes = {"B": B, "C": C, "H": H, "W": W, "D": D, "T": T, "T+1": T + 1, "Z": Z, "1": 1, "h": h, "w": w}
     written = [tuple(sizes[n] for n in found.split(",")) for found in re.findall(r"\[([^]]+)\]", rows()[variable])]
     tensors = SHAPES[variable]
     assert [tuple(x.shape) for x in tensors] == (written * len(tensors) if len(written) == 1 else written)

@@ -62,6 +62,14 @@ TABLE: dict[str, dict[str, tuple[int, int, int]]] = {
         "shots": (400, 3000, 10000),  # pictures that few-shot examples are drawn from
         "frames": (3, 15, 25),  # frames of the player
     },
+    "06": {
+        "steps": (4, 500, 3000),  # optimizer steps of each of the three enlargers
+        "autoencoder_steps": (4, 700, 4000),
+        "list_steps": (4, 500, 3000),  # of the vector-quantised one
+        "digits": (20, 500, 2000),  # test digits that are enlarged and read
+        "scenes": (10, 200, 1000),  # unseen scenes that go through the bundled decoders
+        "frames": (3, 13, 25),  # frames of the player
+    },
 }
 
 

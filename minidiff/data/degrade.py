@@ -40,9 +40,9 @@ def downsample(x: Tensor, factor: int) -> Tensor:
 def degrade(factor: int, q_sample: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None, top: int = 0) -> Transform:
     """A transform that adds what is left of "x" at a lower resolution, as the conditions "low" and "low_t".
 
-    With noise-conditioning augmentation (Ho et al., 2022, section 4): a small picture is noised to a level that is
-    drawn anew each time, and the model is told which. In a cascade it then meets nothing new: the small pictures that
-    another model draws are not quite right either, and noise hides by how much.
+    With noise conditioning augmentation (Ho et al., 2022, "Cascaded diffusion models"): a small picture is noised to a
+    level that is drawn anew each time, and the model is told which. In a cascade it then meets nothing new: the small
+    pictures that another model draws are not quite right either, and noise hides by how much.
 
     Args:
         factor: height and width of "x" over those of "low".

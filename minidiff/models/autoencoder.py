@@ -138,7 +138,7 @@ class Autoencoder(nn.Module):
 def measure_scale(model: Autoencoder, x: Tensor, batch: int = 250) -> float:
     """Sets `model.scale` to 1 over the standard deviation of the latents of some pictures, and returns it.
 
-    Rombach et al. (2022), section D.1: one number for all channels.
+    As Rombach et al. (2022) do, with one number for all channels.
 
     Args:
         model: any.

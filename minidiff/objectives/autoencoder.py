@@ -90,7 +90,7 @@ class AutoencoderLoss:
 
 @dataclass
 class PatchCriticLoss:
-    """What a critic of patches minimises: tell pictures from their reconstructions (Esser et al., 2021, eq. 5).
+    """What a critic of patches minimises: tell pictures from their reconstructions (Esser et al., 2021).
 
     Attributes:
         autoencoder: (x, eps) -> (reconstruction, ...), held unwrapped.
@@ -114,7 +114,7 @@ class PatchCriticLoss:
 class VQLoss:
     """Reconstruction and the two pulls between latents and list of a vector-quantised autoencoder.
 
-    van den Oord et al. (2017), equation 3. All three are means, as there.
+    van den Oord et al. (2017), equation 3; all three are means here.
 
     Attributes:
         beta: weight of the commitment.

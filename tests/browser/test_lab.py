@@ -22,6 +22,7 @@ ANSWERED = {
     "03": ("noise_loss", None, "film"),
     "04": ("mean_iou", "recall", None),
     "05": ("contrastive_loss", "pictures_only", "film"),
+    "06": ("kl_to_normal", "mean_over_places", "film"),
 }
 # The one picture that a lesson asks another host for; the book leaves its cell out.
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
