@@ -32,7 +32,7 @@ from minidiff.recipes.results import record
 from minidiff.training import fit
 from minidiff.training.checkpoint import write_atomic
 
-SEED, SECONDS, SIZE, BATCH, N, STEPS = 0, 600.0, 64, 32, 1000, 25
+SEED, SECONDS, SIZE, BATCH, N, STEPS = 0, 420.0, 64, 32, 1000, 25
 LR, EMA_DECAY, TRIAL = 2e-3, 0.998, 10
 LEVEL = 50  # of the noise on the small pictures that the upscaler is given
 SCHEDULE, PREDICT = Schedule.linear(1000), "v"
