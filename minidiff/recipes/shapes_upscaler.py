@@ -24,10 +24,10 @@ from minidiff.recipes.provenance import is_main, provenance
 from minidiff.recipes.shapes_autoencoder import attributes_kept, fidelity
 from minidiff.training import fit
 
-NAME, SEED, SIZE, FACTOR, BATCH, IMAGES = "shapes-upscaler", 0, 64, 4, 16, 240_000
+NAME, SEED, SIZE, FACTOR, BATCH, IMAGES = "shapes-upscaler", 0, 64, 4, 16, 200_000
 CONFIG = UNetConfig(channels=3, low=3, width=64, mults=(1, 2), blocks=1, head_dim=16, patch=4)
 SCHEDULE, PREDICT = Schedule.linear(1000), "v"
-TOP = 250  # the highest level of noise on the small pictures in training
+TOP = 100  # the highest level of noise on the small pictures in training
 LR, EMA_DECAY, STEPS = 3e-3, 0.998, 10
 TEST_SEED, NOISE_SEED = 41, 2_000_000
 

@@ -69,17 +69,19 @@ def test_perceptual_maps_are_a_classifiers_first_two_stages():
     assert first.shape[2:] == (32, 32) and second.shape[2:] == (16, 16)
 
 
-def test_upscaling_does_not_depend_on_the_batch_and_knows_its_level():
+@pytest.mark.parametrize("factor", (2, 4))
+def test_upscaling_does_not_depend_on_the_batch_and_knows_its_level(factor):
     torch.manual_seed(0)
     model = UNet(shapes_upscaler.CONFIG)
     for parameter in model.parameters():  # the zero-initialised layers too, so that every condition matters
         parameter.data.add_(0.02 * torch.randn_like(parameter))
-    low = torch.rand(5, 3, 4, 4) * 2 - 1
-    whole = shapes_upscaler.upscale(model, low, 4, steps=3, seed=7)
-    assert whole.shape == (5, 3, 16, 16) and whole.abs().max() <= 1
-    parts = shapes_upscaler.upscale(model, low, 4, steps=3, seed=7, batch=2)
+    low = torch.rand(5, 3, 4, 8) * 2 - 1
+    whole = shapes_upscaler.upscale(model, low, factor, steps=3, seed=7)
+    assert whole.shape == (5, 3, 4 * factor, 8 * factor) and whole.abs().max() <= 1
+    parts = shapes_upscaler.upscale(model, low, factor, steps=3, seed=7, batch=2)
     torch.testing.assert_close(whole, parts, atol=1 / 255, rtol=0)
-    assert not torch.allclose(whole, shapes_upscaler.upscale(model, low, 4, level=100, steps=3, seed=7), atol=0.01)
+    other = shapes_upscaler.upscale(model, low, factor, level=100, steps=3, seed=7)
+    assert not torch.allclose(whole, other, atol=0.01)
 
 
 def test_the_sweep_keeps_its_rows_and_writes_all_figures(small_mnist, tmp_path, monkeypatch):
