@@ -11,6 +11,7 @@ thousand pictures only. Rows are kept under build/recipes. Writes results/06_way
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import time
@@ -34,7 +35,7 @@ from minidiff.training.checkpoint import write_atomic
 
 SEED, SECONDS, SIZE, BATCH, N, STEPS = 0, 420.0, 64, 32, 1000, 25
 LR, EMA_DECAY, TRIAL = 2e-3, 0.998, 10
-LEVEL = 50  # of the noise on the small pictures that the upscaler is given
+LEVEL = 25  # of the noise on the small pictures that the upscaler is given
 SCHEDULE, PREDICT = Schedule.linear(1000), "v"
 WORK = Path("build/recipes/ways")
 TEST_SEED, NOISE_SEED = 51, 4_000_000
@@ -67,21 +68,23 @@ class Way:
 
 
 def ways() -> dict[str, Way]:
-    """The three, with the bundled decoders."""
-    autoencoder = pretrained.load(shapes_autoencoder.NAME).model.to(memory_format=torch.channels_last)
-    upscaler = pretrained.load(shapes_upscaler.NAME).model.to(memory_format=torch.channels_last)
+    """The three, with the bundled decoders, each loaded when it is first used."""
+
+    @functools.cache
+    def bundled(name: str) -> nn.Module:
+        return pretrained.load(name).model.to(memory_format=torch.channels_last)
 
     def enlarge(x: Tensor) -> Tensor:
-        return shapes_upscaler.upscale(upscaler, x, level=LEVEL, seed=NOISE_SEED)
+        return shapes_upscaler.upscale(bundled(shapes_upscaler.NAME), x, level=LEVEL, seed=NOISE_SEED)
 
     @torch.no_grad()
     def decode(z: Tensor) -> Tensor:
-        return torch.cat([autoencoder.pictures(part).clamp(-1, 1) for part in z.split(50)])
+        return torch.cat([bundled(shapes_autoencoder.NAME).pictures(part).clamp(-1, 1) for part in z.split(50)])
 
     return {
         "pixels": Way(3, SIZE, 4, lambda x: x, lambda x: x, True),
         "small picture": Way(3, SIZE // 4, 1, lambda x: data.downsample(x, 4), enlarge, True),
-        "latents": Way(4, SIZE // 8, 1, autoencoder.latents, decode, False),
+        "latents": Way(4, SIZE // 8, 1, lambda x: bundled(shapes_autoencoder.NAME).latents(x), decode, False),
     }
 
 
