@@ -136,15 +136,7 @@ class UNet(nn.Module):
             ValueError: a size does not fit, or a condition is missing or unexpected.
         """
         self._check(x_t, {"y": y, "text": text, "mask": mask, "image_emb": image_emb, "low": low, "low_t": low_t})
-        emb = self.time(timestep_embedding(t, self.config.width).to(x_t.dtype))  # [B, emb]
-        if y is not None:
-            emb = emb + self.label(y)
-        if image_emb is not None:
-            emb = emb + self.image(image_emb)
-        if low is not None:
-            emb = emb + self.low_time(timestep_embedding(low_t, self.config.width).to(x_t.dtype))
-        emb = F.silu(emb)
-
+        emb = self._hear(t, y, image_emb, low_t, x_t.dtype)  # [B, emb]
         seen = [x_t] if low is None else [x_t, F.interpolate(low, x_t.shape[-2:], mode="bilinear")]
         x = torch.cat(seen, dim=1)
         h = self.stem(F.pixel_unshuffle(x, self.config.patch))  # [B, width, H/patch, W/patch]
@@ -163,6 +155,16 @@ class UNet(nn.Module):
         for share, picture in zip(through.split(out.shape[1], dim=1), seen, strict=False):
             out = out + share * picture.repeat(1, out.shape[1] // picture.shape[1], 1, 1)
         return out
+
+    def _hear(self, t, y, image_emb, low_t, dtype: torch.dtype) -> Tensor:
+        emb = self.time(timestep_embedding(t, self.config.width).to(dtype))
+        if y is not None:
+            emb = emb + self.label(y)
+        if image_emb is not None:
+            emb = emb + self.image(image_emb)
+        if low_t is not None:
+            emb = emb + self.low_time(timestep_embedding(low_t, self.config.width).to(dtype))
+        return F.silu(emb)
 
     def _check(self, x_t: Tensor, given: dict[str, Tensor | None]) -> None:
         c, shape = self.config, list(x_t.shape)

@@ -1,0 +1,146 @@
+"""Stable Diffusion in small (Rombach et al., 2022): a caption's tokens, a diffusion model of latents, a decoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .. import pretrained
+from ..data import WordTokenizer
+from ..diffusion import Schedule, Target, classifier_free, ddim, denoiser, final, generators, randn
+from ..models.autoencoder import Autoencoder
+from ..models.clip import CLIP
+from ..training.checkpoint import write_atomic
+
+FILE = "stable-diffusion.json"
+PARTS = ("clip", "unet", "autoencoder")
+
+
+class Options(NamedTuple):
+    """What the generation model was trained for, and how it is sampled where nothing else is asked."""
+
+    side: int = 8  # height and width of the latents
+    T: int = 1000  # levels of the linear schedule
+    predict: Target = "v"
+    steps: int = 25
+    scale: float = 3.0
+
+
+@dataclass
+class StableDiffusion:
+    """Three models, trained apart. Any of them can be exchanged for another that fits.
+
+    Attributes:
+        tokenizer: captions -> tokens.
+        clip: its text tower reads the caption; a CLIP of which only `text.tokens` is used.
+        unet: `unet(z_t, t, text=, mask=)`, a diffusion model of scaled latents.
+        autoencoder: latents -> pictures.
+        options: see `Options`.
+    """
+
+    tokenizer: WordTokenizer
+    clip: CLIP
+    unet: nn.Module
+    autoencoder: Autoencoder
+    options: Options = Options()
+
+    def __call__(
+        self, prompts: Sequence[str], *, steps: int | None = None, scale: float | None = None,
+        seeds: Sequence[int] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """One picture for each caption, the same for the same seed whatever else is in the batch.
+
+        Args:
+            prompts: B captions.
+            steps: DDIM steps.
+            scale: guidance; 1 is none.
+            seeds: B seeds; by default 0, 1, ...
+
+        Returns:
+            [B,3,H,W] in [-1,1].
+
+        Raises:
+            ValueError: there is no prompt, or another number of seeds.
+        """
+        z = self.draw(self.read(prompts), steps=steps, scale=scale, seeds=seeds)
+        return self.decode(z)
+
+    @torch.no_grad()
+    def read(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """The first box. B captions -> {"text": [B,L,D], "mask": [B,L]}, what the U-Net attends to."""
+        if isinstance(prompts, str) or not prompts:
+            raise ValueError(f"prompts must be a list of at least one caption; got {prompts!r}")
+        batch = {name: value.to(self.device) for name, value in self.tokenizer(prompts).items()}
+        return {"text": self.clip.text.tokens(batch["tokens"]), "mask": batch["mask"]}
+
+    def draw(
+        self, text: dict[str, Tensor], *, steps: int | None = None, scale: float | None = None,
+        seeds: Sequence[int] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """The second box. What `read` gives -> scaled latents [B,Z,h,w]; see `__call__` for the options."""
+        n, o = len(text["text"]), self.options
+        seeds = range(n) if seeds is None else seeds
+        if len(seeds) != n:
+            raise ValueError(f"seeds must be one for each of the {n} prompts; got {len(seeds)}")
+        schedule, null = Schedule.linear(o.T), {name: value[0] for name, value in self.read([""]).items()}
+        scale = o.scale if scale is None else scale
+        guided = classifier_free(denoiser(self.unet, schedule, o.predict), text, null, scale)
+        noise = randn((self.autoencoder.config.latent, o.side, o.side), generators(seeds)).to(self.device)
+        return final(ddim(guided, schedule, noise, steps or o.steps))
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """The third box. Scaled latents [B,Z,h,w] -> pictures [B,3,H,W] in [-1,1]."""
+        return self.autoencoder.pictures(z).clamp(-1, 1)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the U-Net is."""
+        return next(self.unet.parameters()).device
+
+    def to(self, device: str | torch.device) -> StableDiffusion:
+        """Moves the three models; returns itself."""
+        for name in PARTS:
+            getattr(self, name).to(device)
+        return self
+
+    def save(self, folder: Path) -> None:
+        """Writes the three models, as `pretrained.save` does, and `stable-diffusion.json`, which names them.
+
+        Args:
+            folder: where to.
+        """
+        for name in PARTS:
+            pretrained.save(name, getattr(self, name), {"part_of": "stable-diffusion"}, folder=folder)
+        self.describe(folder, {name: name for name in PARTS})
+
+    def describe(self, folder: Path, parts: dict[str, str]) -> None:
+        """Writes `stable-diffusion.json` alone.
+
+        Args:
+            folder: where to.
+            parts: names of the checkpoints "clip", "unet" and "autoencoder" in that folder.
+        """
+        words = {"words": self.tokenizer.words[len(WordTokenizer.SPECIAL) :], "length": self.tokenizer.length}
+        content = {"parts": parts, "tokenizer": words, "options": self.options._asdict()}
+        write_atomic(folder / FILE, (json.dumps(content, indent=1) + "\n").encode())
+
+    @classmethod
+    def from_pretrained(cls, folder: Path = pretrained.CHECKPOINTS) -> StableDiffusion:
+        """Loads a saved system; without an argument the bundled one.
+
+        Raises:
+            ValueError: there is none in the folder, or a part cannot be loaded.
+        """
+        path = Path(folder) / FILE
+        if not path.exists():
+            raise ValueError(f"folder must hold {FILE} and the parts that it names; {folder} does not")
+        content = json.loads(path.read_text("utf-8"))
+        models = {name: pretrained.load(part, folder=Path(folder)).model for name, part in content["parts"].items()}
+        return cls(WordTokenizer(**content["tokenizer"]), **models, options=Options(**content["options"]))

@@ -1,0 +1,146 @@
+"""The generation model of Stable Diffusion in small: latents of captioned scenes, text by cross-attention.
+
+    python -m minidiff.recipes.stable_diffusion
+
+The text encoder (`mini-clip`) and the decoder (`shapes-autoencoder`) were trained before and stay as they are.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from minidiff import data, pretrained
+from minidiff.data.shapes import ShapeBatches, agreement, captions, read, sample, tokenizer
+from minidiff.diffusion import Schedule
+from minidiff.models.autoencoder import Autoencoder
+from minidiff.models.clip import CLIP
+from minidiff.models.unet import UNet, UNetConfig
+from minidiff.objectives import DiffusionLoss
+from minidiff.pipelines import StableDiffusion
+from minidiff.pipelines.stable_diffusion import Options
+from minidiff.recipes import mini_clip, shapes_autoencoder
+from minidiff.recipes.command import command
+from minidiff.recipes.provenance import is_main, provenance
+from minidiff.training import fit
+
+NAME, SEED, SIZE, BATCH, IMAGES, POOL = "shapes-latent-unet", 0, 64, 128, 1_600_000, 120_000
+CONFIG = UNetConfig(channels=4, width=64, mults=(1, 2), blocks=1, attention=(0, 1), head_dim=16, text=128)
+PARTIAL, DROP, LR, EMA_DECAY = 0.3, 0.1, 1e-3, 0.999
+OPTIONS = Options()
+TEST_SEED, NOISE_SEED = 61, 5_000_000
+
+
+@torch.no_grad()
+def pool(autoencoder: Autoencoder, n: int, seed: int = SEED, chunk: int = 250) -> data.Batch:
+    """n captioned training pictures as scaled latents: {"x": [n,Z,h,w], "tokens": [n,L], "mask": [n,L]}.
+
+    Args:
+        autoencoder: frozen.
+        n: a multiple of `chunk`, or less than it.
+        seed: of scenes, pictures and captions.
+        chunk: pictures encoded at once.
+    """
+    chunk = min(n, chunk)
+    loader = iter(ShapeBatches(SIZE, chunk, partial=PARTIAL, seed=seed).from_step(0))
+    parts = []
+    for _ in range(n // chunk):
+        batch = next(loader)
+        parts.append({"x": autoencoder.latents(batch["x"]), "tokens": batch["tokens"], "mask": batch["mask"]})
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def loss(clip: CLIP) -> DiffusionLoss:
+    """Of a U-Net with `text`: captions are left out now and then, and the frozen text tower reads the rest."""
+    prepare = data.compose(data.drop_condition(_empty(), DROP), _reader(clip))
+    return DiffusionLoss(Schedule.linear(OPTIONS.T), OPTIONS.predict, prepare)
+
+
+def _empty() -> data.Batch:
+    return {name: value[0] for name, value in tokenizer()([""]).items()}
+
+
+def _reader(clip: CLIP):
+    @torch.no_grad()
+    def read_captions(batch: data.Batch) -> data.Batch:
+        text = clip.to(batch["x"].device).text.tokens(batch["tokens"])
+        return {"x": batch["x"], "text": text, "mask": batch["mask"]}
+
+    return read_captions
+
+
+def evaluate(pipe: StableDiffusion, split: str = "unseen", n: int = 1000, batch: int = 50) -> dict[str, float]:
+    """Shares of what captions state that the reader finds in the pictures, of one and of two objects.
+
+    One picture a caption. The seeds of scenes, captions and noise are fixed.
+
+    Args:
+        pipe: the system.
+        split: "unseen", "validation", or "held_out", whose scenes have pairs of colour and shape that no training saw.
+        n: captions of each kind.
+        batch: pictures at once.
+    """
+    found = {}
+    for objects in (1, 2):
+        scenes = sample(n, split, objects=objects, seed=TEST_SEED + objects)
+        said, readings = captions(scenes, seed=TEST_SEED), []
+        for i in range(0, n, batch):
+            seeds = range(NOISE_SEED + i, NOISE_SEED + min(n, i + batch))
+            readings += read(pipe(said[i : i + batch], seeds=seeds).cpu())
+        right = agreement(scenes, readings)
+        found |= {f"{name}_{objects}": part.double().mean().item() for name, part in right.items() if len(part)}
+    return found
+
+
+def assemble(unet: nn.Module) -> StableDiffusion:
+    """The system of the bundled text encoder and decoder, and a U-Net."""
+    clip, autoencoder = (pretrained.load(name).model for name in (mini_clip.NAME, shapes_autoencoder.NAME))
+    return StableDiffusion(tokenizer(), clip, unet, autoencoder, OPTIONS)
+
+
+def train(
+    out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False, n: int = 1000,
+    pictures: int = POOL,
+) -> pretrained.Pretrained | None:  # fmt: skip
+    """Trains, measures, writes weights and card to `out`; None from all processes but the first.
+
+    Args:
+        out: folder of the checkpoint.
+        images: seen in training.
+        work: folder of what an interrupted run goes on from, with `resume`.
+        n: captions of each measurement.
+        pictures: different ones among the images.
+    """
+    torch.manual_seed(SEED)
+    steps, began = images // BATCH, time.monotonic()
+    whole = assemble(UNet(CONFIG).to(memory_format=torch.channels_last))
+    loader = data.Batches(pool(whole.autoencoder, pictures), BATCH, seed=SEED, check=False)
+    ema, _ = fit(
+        whole.unet, loss(whole.clip), loader, steps, lr=LR, warmup=min(500, max(1, steps // 4)), ema_decay=EMA_DECAY,
+        seed=SEED, checkpoint=work / f"{NAME}.ckpt", resume=resume, label=NAME,
+    )  # fmt: skip
+    if not is_main():
+        return None
+    card = {
+        "recipe": "minidiff.recipes.stable_diffusion",
+        "data": f"caption world, {pictures:,} training scenes of one and two objects as latents of "
+        f"{shapes_autoencoder.NAME}; {PARTIAL:.0%} of the captions leave something out",
+        "diffusion": {"schedule": "linear", "T": OPTIONS.T, "predict": OPTIONS.predict, "dropped": DROP},
+        "seed": SEED,
+        "batch": BATCH,
+        "images_seen": steps * BATCH,
+        "training_seconds": round(time.monotonic() - began),
+        "lr": LR,
+        **provenance(),
+    }
+    shipped = pretrained.save(NAME, ema.model.cpu(), card, folder=out)  # measured as shipped, in float16
+    pipe = assemble(shipped.model)
+    metrics = {split: evaluate(pipe, split, n if split == "unseen" else n // 5) for split in ("unseen", "held_out")}
+    return pretrained.save(NAME, shipped.model, {**card, "metrics": metrics}, folder=out)
+
+
+if __name__ == "__main__":
+    command(train, __doc__, IMAGES)
