@@ -31,8 +31,8 @@ from minidiff.recipes.shapes_autoencoder import fidelity, fit_autoencoder, rate,
 from minidiff.training import fit
 from minidiff.training.checkpoint import write_atomic
 
-WEIGHTS = (0.0, 1e-3, 1e-2, 1e-1, 1.0)
-SEED, BATCH, IMAGES, PAINTED, N = 0, 32, 32_000, 48_000, 2000
+WEIGHTS = (0.0, 1e-2, 1.0)
+SEED, BATCH, IMAGES, PAINTED, N = 0, 32, 24_000, 40_000, 2000
 UNET = UNetConfig(channels=CONFIG.latent, width=32, mults=(1, 2), blocks=1, head_dim=16, classes=10)
 SCHEDULE, STEPS, NOISE = Schedule.linear(1000), 25, 0.3
 WORK = Path("build/recipes/latents")

@@ -18,7 +18,7 @@ from minidiff.recipes.mnist_ddpm import share_right
 from minidiff.recipes.provenance import is_main, provenance
 from minidiff.recipes.shapes_autoencoder import fidelity, fit_autoencoder, rate, reconstructed
 
-NAME, SEED, BATCH, IMAGES = "mnist-autoencoder", 0, 32, 200_000
+NAME, SEED, BATCH, IMAGES = "mnist-autoencoder", 0, 32, 120_000
 CONFIG = AutoencoderConfig(channels=1, latent=2, width=32, mults=(1, 2), patch=2)
 KL = 1e-2
 
