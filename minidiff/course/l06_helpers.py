@@ -117,6 +117,8 @@ def trade(found: Mapping[str, Mapping[str, float]]) -> None:
     for w in weights:
         axes[0].annotate(w, (rate[w], distortion[w]), xytext=(4, -11), textcoords="offset points", fontsize=9)
     axes[0].set(xscale="log", xlabel="rate, nats a picture", ylabel="PSNR, dB", title="what the latents keep")
+    axes[0].set_xticks([rate[w] for w in weights], [f"{rate[w]:.0f}" for w in weights])
+    axes[0].minorticks_off()
     axes[1].plot(at, [found["psnr_under_noise"][w] for w in weights], "o-", color=plots.NOISE)
     axes[1].set(ylabel="PSNR, dB", title="noise 0.3 on the latents")
     for key, label, colour in (("drawn_digits", "drawn", plots.GENERATED), ("reconstructions", "decoded", plots.REAL)):
