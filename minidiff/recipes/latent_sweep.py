@@ -5,7 +5,7 @@
 For each weight an autoencoder is trained and, on its latents, a small diffusion model with labels. Measured are the
 distortion and the rate of the autoencoder, what noise on the latents does to a picture, and the digits that the
 diffusion model draws through the decoder. Each weight's row is kept under build/recipes, so that an interrupted run
-goes on where it stopped. Writes results/06_kl_*.json.
+goes on where it stopped. Writes the results whose names begin with 06_kl.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
 The task: a picture of 64x64 of a scene with one object, given its attributes. The three generation models have the same
 widths and train for the same seconds of processor time on one thread; the two decoders are the bundled ones, trained
 before and without attributes. The pixel model folds 4 x 4 pixels into one position: without that it would see a few
-thousand pictures only. Rows are kept under build/recipes. Writes results/06_ways_*.json.
+thousand pictures only. Rows are kept under build/recipes. Writes the results
+whose names begin with 06_ways.
 """
 
 from __future__ import annotations
