@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 PARTS = ("data", "data.shapes", "models", "diffusion", "metrics", "objectives", "training", "pretrained", "evaluation",
-         "recipes")  # fmt: skip
+         "pipelines", "recipes")  # fmt: skip
 SPECIAL = ("__call__", "__iter__", "__len__", "__getitem__")
 
 
