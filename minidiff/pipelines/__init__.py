@@ -1,5 +1,5 @@
 """Whole systems: text -> text encoder -> generation model -> decoder -> picture, from parts that were trained apart."""
 
-from .stable_diffusion import StableDiffusion
+from .stable_diffusion import Options, StableDiffusion
 
-__all__ = ["StableDiffusion"]
+__all__ = ["Options", "StableDiffusion"]

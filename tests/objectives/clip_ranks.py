@@ -54,6 +54,7 @@ def main(folder):
     except ValueError as error:
         (folder / f"uneven{rank}.txt").write_text(str(error), encoding="utf-8")
     torch.save(found, folder / f"{rank}.pt")
+    dist.barrier()  # a process that leaves while the other still talks to it makes gloo abort
     dist.destroy_process_group()
 
 
