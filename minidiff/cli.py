@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -124,7 +125,107 @@ class _List(argparse.Action):
         parser.exit(0)
 
 
-COMMANDS = (_add_evaluate,)
+# --- generate ----------------------------------------------------------------------------------------------------
+
+
+def _add_generate(commands: argparse._SubParsersAction) -> None:
+    text = "draw a picture of a caption"
+    parser = commands.add_parser(
+        "generate", help=text, description=f"{text.capitalize()}: a file, and its name on stdout.",
+        epilog='Example: minidiff generate "a small red circle to the left of a large blue square" -n 4 -o circle.png',
+    )  # fmt: skip
+    add = parser.add_argument
+    add("caption", metavar="CAPTION", nargs="+", help="what to draw; each caption becomes a row")
+    add("--system", metavar="NAME", default="stable-diffusion", help="bundled, or a folder (default: %(default)s)")
+    add("--steps", type=_count, metavar="N", help="DDIM steps (default: the system's own)")
+    add("--scale", type=_number, metavar="W", help="guidance; 1 is none (default: the system's own)")
+    add("--seed", type=_seed, default=0, metavar="N", help="of the first picture, the next has the next (default: 0)")
+    add("-n", "--number", type=_count, default=1, metavar="N", help="pictures of each caption (default: 1)")
+    add("--device", default="cpu", help="where the models run, such as cuda (default: %(default)s)")
+    add("-o", "--output", type=Path, metavar="FILE", help="PNG file; without it a new one in this folder")
+    parser.set_defaults(run=_generate)
+
+
+def _generate(args: argparse.Namespace) -> None:
+    _check_output(args.output)
+    if args.output is not None and args.output.suffix.lower() != ".png":
+        raise ValueError(f"--output must end in .png; got {args.output}")
+    import io
+
+    import torch
+    from tqdm import tqdm
+
+    from minidiff import pipelines
+    from minidiff.training.checkpoint import write_atomic
+
+    device = _device(args.device)
+    pipe = pipelines.load(args.system).to(device)
+    seeds = range(args.seed, args.seed + args.number)
+    wanted = [(caption, seed) for caption in args.caption for seed in seeds]
+    pipe.read(args.caption)  # a word that it does not know is said before the work
+    found = []
+    steps = args.steps or pipe.options.steps
+    with tqdm(total=steps * -(-len(wanted) // TOGETHER), desc="drawing", unit="step", file=sys.stderr) as bar:
+        for i in range(0, len(wanted), TOGETHER):
+            captions, chosen = zip(*wanted[i : i + TOGETHER])
+            for step in pipe.trajectory(pipe.read(captions), steps=steps, scale=args.scale, seeds=chosen):
+                bar.update()
+                last = step
+            found.append(pipe.decode(last.x).cpu())
+    labels = [f"{caption} (seed {seed})" for caption, seed in wanted]
+    columns = args.number if len(args.caption) > 1 else 4
+    data = io.BytesIO()
+    pipelines.sheet(torch.cat(found), labels, columns).save(data, format="PNG")
+    target = args.output or _unused("minidiff", ".png")
+    write_atomic(target, data.getvalue())
+    print(target)
+
+
+TOGETHER = 16  # pictures in a batch
+
+
+def _unused(stem: str, suffix: str) -> Path:
+    """A name in this folder that no file has."""
+    numbered = (Path(f"{stem}-{i}{suffix}") for i in range(1, 10**6))
+    return next(path for path in (Path(f"{stem}{suffix}"), *numbered) if not path.exists())
+
+
+# --- train -------------------------------------------------------------------------------------------------------
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    from minidiff.recipes import CHECKPOINTS
+
+    text = "train one of the course's models by its recipe"
+    parser = commands.add_parser(
+        "train", help=text, description=f"{text.capitalize()}: weights and their card.",
+        epilog="Interrupted? The same command with --resume goes on from the last checkpoint in build/recipes.",
+    )  # fmt: skip
+    add = parser.add_argument
+    add("recipe", metavar="RECIPE", choices=CHECKPOINTS, help=f"one of {', '.join(CHECKPOINTS)}")
+    add("--images", type=_count, metavar="N", help="images seen in training (default: the recipe's own)")
+    add("--resume", action="store_true", help="go on from where an interrupted training was")
+    add("-o", "--out", type=Path, default=Path("trained"), metavar="FOLDER", help="default: %(default)s")
+    parser.set_defaults(run=_train)
+
+
+def _train(args: argparse.Namespace) -> None:
+    if args.out.exists() and not args.out.is_dir():
+        raise ValueError(f"--out must be a folder; got the file {args.out}")
+    import importlib
+    import json
+
+    recipe = importlib.import_module(f"minidiff.recipes.{args.recipe.replace('-', '_')}")
+    if (args.out / f"{recipe.NAME}.safetensors").exists():
+        raise ValueError(f"--out must be a folder without {recipe.NAME}, which would be lost; got {args.out}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    budget = {} if args.images is None else {"images": args.images}
+    made = recipe.train(args.out, resume=args.resume, **budget)
+    if made:
+        print(json.dumps(made.card, indent=1))
+
+
+COMMANDS = (_add_generate, _add_train, _add_evaluate)
 
 
 # --- what sub-commands share ------------------------------------------------------------------------------------
@@ -140,6 +241,16 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"must be an integer from 0 to 2^63 - 1; got {text!r}")
     return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a finite number; got {text!r}")
+    return value
 
 
 def _check_output(path: Path | None) -> None:

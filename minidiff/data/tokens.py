@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import html
 import importlib.util
-import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -18,8 +17,8 @@ import torch
 from torch import Tensor
 
 from .batches import Batch
+from .words import nearest, split_words
 
-WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
 END_OF_WORD = "</w>"
 CLIP_MERGES = 48_894  # of the file's lines, those that OpenAI's models were trained with: 49,152 - 256 - 2
 
@@ -63,6 +62,22 @@ class WordTokenizer:
     def encode(self, text: str) -> list[int]:
         """The text's tokens, without begin, end and padding."""
         return [self._ids.get(word, self.unknown) for word in split_words(text)]
+
+    def require(self, texts: str | Sequence[str]) -> None:
+        """Refuses words that are not in the vocabulary, and names the nearest that are.
+
+        Raises:
+            ValueError: a text has a word that `<unknown>` would stand for.
+
+        >>> WordTokenizer(["circle", "red"], 4).require("red circel")
+        Traceback (most recent call last):
+        ValueError: texts must use known words; got 'circel' (the nearest it knows: circle)
+        """
+        words = [word for text in _texts(texts) for word in split_words(text)]
+        unknown = [word for word in dict.fromkeys(words) if word not in self._ids]
+        if unknown:
+            said = [f"{word!r} ({nearest(word, self.words[len(self.SPECIAL) :])})" for word in unknown]
+            raise ValueError(f"texts must use known words; got {'; '.join(said)}")
 
     def decode(self, tokens: Sequence[int] | Tensor) -> str:
         """Words with a space between them; special tokens but `<unknown>` are left out.
@@ -200,15 +215,6 @@ class BytePairTokenizer:
                 break
             pieces = _joined(pieces, first)
         return tuple(self._ids[piece] for piece in pieces)
-
-
-def split_words(text: str) -> list[str]:
-    """Words and punctuation marks, in lower case.
-
-    >>> split_words("A red circle, left of 2 squares.")
-    ['a', 'red', 'circle', ',', 'left', 'of', '2', 'squares', '.']
-    """
-    return WORD.findall(text.lower())
 
 
 def clean(text: str) -> str:

@@ -24,6 +24,8 @@ class AutoencoderLoss:
     Attributes:
         kl: weight of the divergence; 1 is a variational autoencoder, the published ones use about 1e-6.
         power: 1 for absolute errors, 2 for squared ones.
+        coarse: weight of the same errors of both pictures at half their height and width, each square of four pixels
+            one. Where an edge lies exactly is what the mean of its pixels says; single pixels may err the other way.
         features: pictures -> feature maps, frozen, for a perceptual distance; None leaves it out.
         perceptual: weight of that distance.
         critic: pictures -> logits [B,...], held unwrapped, for an adversarial term: a reconstruction should look real.
@@ -37,6 +39,7 @@ class AutoencoderLoss:
 
     kl: float = 1e-6
     power: int = 1
+    coarse: float = 0.0
     features: Callable[[Tensor], Sequence[Tensor]] | None = None
     perceptual: float = 1.0
     critic: nn.Module | None = None
@@ -46,7 +49,7 @@ class AutoencoderLoss:
     def __post_init__(self):
         if self.power not in (1, 2):
             raise ValueError(f"power must be 1 or 2; got {self.power!r}")
-        for name in ("kl", "perceptual", "adversarial"):
+        for name in ("kl", "coarse", "perceptual", "adversarial"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0; got {getattr(self, name)!r}")
 
@@ -59,18 +62,23 @@ class AutoencoderLoss:
             eps: noise like the latents.
 
         Returns:
-            {"loss", "reconstruction", "kl"} and, with features, "perceptual", with a critic, "adversarial": [B] each.
+            {"loss", "reconstruction", "kl"} and, where they are asked for, "coarse", "perceptual" and "adversarial":
+            [B] each.
         """
         found, mean, log_var = (part.float() for part in model(x, eps))
         out = {
-            "reconstruction": (found - x).abs().pow(self.power).flatten(1).sum(1),
+            "reconstruction": self._errors(found, x),
             "kl": DiagonalGaussian(mean, log_var).kl(),
         }
         self._add_looks(out, found, x)
-        weights = {"reconstruction": 1.0, "kl": self.kl, "perceptual": self.perceptual, "adversarial": self.adversarial}
-        return {"loss": sum(weights[name] * value for name, value in out.items()), **out}
+        return {"loss": sum(getattr(self, name, 1.0) * value for name, value in out.items()), **out}
+
+    def _errors(self, found: Tensor, x: Tensor) -> Tensor:
+        return (found - x).abs().pow(self.power).flatten(1).sum(1)
 
     def _add_looks(self, out: dict[str, Tensor], found: Tensor, x: Tensor) -> None:
+        if self.coarse:
+            out["coarse"] = 4 * self._errors(F.avg_pool2d(found, 2), F.avg_pool2d(x, 2))
         if self.features is not None:
             pairs = zip(self.features(found), self.features(x), strict=True)
             out["perceptual"] = sum(perceptual_distance(a, b) for a, b in pairs) * x[0].numel()

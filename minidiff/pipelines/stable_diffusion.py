@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,12 +12,12 @@ from torch import Tensor, nn
 
 from .. import pretrained
 from ..data import WordTokenizer
-from ..diffusion import Schedule, Target, classifier_free, ddim, denoiser, final, generators, randn
+from ..diffusion import Schedule, Step, Target, classifier_free, ddim, denoiser, final, generators, randn
 from ..models.autoencoder import Autoencoder
 from ..models.clip import CLIP
-from ..training.checkpoint import write_atomic
+from . import description
 
-FILE = "stable-diffusion.json"
+SYSTEM = "stable-diffusion"
 PARTS = ("clip", "unet", "autoencoder")
 
 
@@ -66,7 +65,8 @@ class StableDiffusion:
             [B,3,H,W] in [-1,1].
 
         Raises:
-            ValueError: there is no prompt, or another number of seeds.
+            ValueError: there is no prompt, one has a word that the tokenizer does not know, or the number of seeds is
+                another.
         """
         z = self.draw(self.read(prompts), steps=steps, scale=scale, seeds=seeds)
         return self.decode(z)
@@ -76,14 +76,19 @@ class StableDiffusion:
         """The first box. B captions -> {"text": [B,L,D], "mask": [B,L]}, what the U-Net attends to."""
         if isinstance(prompts, str) or not prompts:
             raise ValueError(f"prompts must be a list of at least one caption; got {prompts!r}")
+        self.tokenizer.require(prompts)
         batch = {name: value.to(self.device) for name, value in self.tokenizer(prompts).items()}
         return {"text": self.clip.text.tokens(batch["tokens"]), "mask": batch["mask"]}
 
-    def draw(
+    def draw(self, text: dict[str, Tensor], **options) -> Tensor:
+        """The second box. What `read` gives -> scaled latents [B,Z,h,w]; see `__call__` for the options."""
+        return final(self.trajectory(text, **options))
+
+    def trajectory(
         self, text: dict[str, Tensor], *, steps: int | None = None, scale: float | None = None,
         seeds: Sequence[int] | None = None,
-    ) -> Tensor:  # fmt: skip
-        """The second box. What `read` gives -> scaled latents [B,Z,h,w]; see `__call__` for the options."""
+    ) -> Iterator[Step]:  # fmt: skip
+        """All steps of `draw`, from noise to latents, one at a time."""
         n, o = len(text["text"]), self.options
         seeds = range(n) if seeds is None else seeds
         if len(seeds) != n:
@@ -92,7 +97,7 @@ class StableDiffusion:
         scale = o.scale if scale is None else scale
         guided = classifier_free(denoiser(self.unet, schedule, o.predict), text, null, scale)
         noise = randn((self.autoencoder.config.latent, o.side, o.side), generators(seeds)).to(self.device)
-        return final(ddim(guided, schedule, noise, steps or o.steps))
+        return ddim(guided, schedule, noise, o.steps if steps is None else steps)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
@@ -117,7 +122,7 @@ class StableDiffusion:
             folder: where to.
         """
         for name in PARTS:
-            pretrained.save(name, getattr(self, name), {"part_of": "stable-diffusion"}, folder=folder)
+            pretrained.save(name, getattr(self, name), {"part_of": SYSTEM}, folder=folder)
         self.describe(folder, {name: name for name in PARTS})
 
     def describe(self, folder: Path, parts: dict[str, str]) -> None:
@@ -127,20 +132,17 @@ class StableDiffusion:
             folder: where to.
             parts: names of the checkpoints "clip", "unet" and "autoencoder" in that folder.
         """
-        words = {"words": self.tokenizer.words[len(WordTokenizer.SPECIAL) :], "length": self.tokenizer.length}
-        content = {"parts": parts, "tokenizer": words, "options": self.options._asdict()}
-        write_atomic(folder / FILE, (json.dumps(content, indent=1) + "\n").encode())
+        description.write(folder, SYSTEM, parts, self.tokenizer, self.options._asdict())
 
     @classmethod
-    def from_pretrained(cls, folder: Path = pretrained.CHECKPOINTS) -> StableDiffusion:
-        """Loads a saved system; without an argument the bundled one.
+    def from_pretrained(cls, where: str | Path = SYSTEM) -> StableDiffusion:
+        """Loads a saved system.
+
+        Args:
+            where: "stable-diffusion" for the bundled one, or a folder.
 
         Raises:
-            ValueError: there is none in the folder, or a part cannot be loaded.
+            ValueError: there is none, or a part cannot be loaded.
         """
-        path = Path(folder) / FILE
-        if not path.exists():
-            raise ValueError(f"folder must hold {FILE} and the parts that it names; {folder} does not")
-        content = json.loads(path.read_text("utf-8"))
-        models = {name: pretrained.load(part, folder=Path(folder)).model for name, part in content["parts"].items()}
-        return cls(WordTokenizer(**content["tokenizer"]), **models, options=Options(**content["options"]))
+        models, tokenizer, options = description.read(where, SYSTEM)
+        return cls(tokenizer, **models, options=Options(**options))

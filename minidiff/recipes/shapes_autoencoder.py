@@ -1,6 +1,10 @@
 """The autoencoder of the caption world: pictures of 64x64 to latents of 8x8x4 and back. It never sees a caption.
 
     python -m minidiff.recipes.shapes_autoencoder
+
+Two trainings, one after the other: the whole, then the decoder alone, with the encoder frozen and errors of coarse
+pictures weighed as well. The second changes no latent, so what was trained on them stays valid. Published decoders were
+finished in the same way (Rombach et al., 2022, and the weights that followed it).
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from minidiff.training import Fitted, fit
 NAME, SEED, SIZE, BATCH, IMAGES = "shapes-autoencoder", 0, 64, 16, 320_000
 CONFIG = AutoencoderConfig(channels=3, latent=4, width=64, mults=(1, 2), patch=4)
 LR, KL, EMA_DECAY = 2e-3, 1e-3, 0.998
+DECODER_IMAGES, DECODER_LR, COARSE = 320_000, 1e-3, 3.0
 TEST_SEED = 31
 
 
@@ -100,15 +105,64 @@ def evaluate(model: Autoencoder, split: str = "unseen", n: int = 2000) -> dict[s
     }  # fmt: skip
 
 
+def refine(
+    model: Autoencoder, images: int = DECODER_IMAGES, work: Path = Path("build/recipes"), resume: bool = False
+) -> Autoencoder:
+    """The second training: the decoder alone. Latents and `scale` stay as they are.
+
+    Args:
+        model: trained by the first.
+        images: seen.
+        work: folder of what an interrupted run goes on from, with `resume`.
+        resume: whether to.
+    """
+    model.train().requires_grad_(True)
+    for part in (model.encoder, model.quant):
+        part.requires_grad_(False)
+    steps = images // BATCH
+    ema, _ = fit_autoencoder(
+        model, ShapeBatches(SIZE, BATCH, seed=SEED + 1), steps, AutoencoderLoss(kl=KL, coarse=COARSE), lr=DECODER_LR,
+        warmup=min(200, steps // 2), seed=SEED + 1, checkpoint=work / f"{NAME}-decoder.ckpt", resume=resume,
+        label=f"{NAME}, decoder",
+    )  # fmt: skip
+    return ema.model.eval()
+
+
+def finish(
+    model: Autoencoder, card: dict, out: Path, images: int, work: Path, resume: bool, n: int = 2000
+) -> pretrained.Pretrained | None:
+    """Refines the decoder, measures, writes weights and card to `out`; None from all processes but the first.
+
+    Args:
+        model: of the first training, its scale measured.
+        card: what is known about the first training.
+        out: folder of the checkpoint.
+        images: seen by the second training.
+        work, resume: as for `refine`.
+        n: pictures of the measurement.
+    """
+    began = time.monotonic()
+    model = refine(model, images, work, resume)
+    if not is_main():
+        return None
+    card = {
+        **card, "decoder_images_seen": images // BATCH * BATCH, "decoder_lr": DECODER_LR, "coarse": COARSE,
+        "decoder_training_seconds": round(time.monotonic() - began), **provenance(),
+    }  # fmt: skip
+    shipped = pretrained.save(NAME, model.cpu(), card, folder=out)  # measured as shipped, in float16
+    return pretrained.save(NAME, shipped.model, {**card, "metrics": evaluate(shipped.model, n=n)}, folder=out)
+
+
 def train(
     out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False, n: int = 2000
 ) -> pretrained.Pretrained | None:
-    """Trains, measures the scale, writes weights and card to `out`; None from all processes but the first.
+    """Trains twice, measures the scale, writes weights and card to `out`; None from all processes but the first.
 
     Args:
         out: folder of the checkpoint.
-        images: seen in training.
+        images: seen in the first training; the second sees the same share of its own budget.
         work: folder of what an interrupted run goes on from, with `resume`.
+        resume: whether to.
         n: pictures of the measurement.
     """
     torch.manual_seed(SEED)
@@ -117,8 +171,6 @@ def train(
         Autoencoder(CONFIG), ShapeBatches(SIZE, BATCH, seed=SEED), steps, warmup=min(200, steps // 2), seed=SEED,
         checkpoint=work / f"{NAME}.ckpt", resume=resume, label=NAME,
     )  # fmt: skip
-    if not is_main():
-        return None
     model = ema.model.cpu().eval()
     card = {
         "recipe": "minidiff.recipes.shapes_autoencoder",
@@ -132,8 +184,7 @@ def train(
         "scale": measure_scale(model, captioned(2000, "train", size=SIZE, seed=SEED + 5).x),
         **provenance(),
     }
-    shipped = pretrained.save(NAME, model, card, folder=out)  # measured as shipped, in float16
-    return pretrained.save(NAME, shipped.model, {**card, "metrics": evaluate(shipped.model, n=n)}, folder=out)
+    return finish(model, card, out, DECODER_IMAGES * images // IMAGES, work, resume, n)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ from minidiff.recipes import mini_clip, shapes_autoencoder
 from minidiff.recipes.command import command
 from minidiff.recipes.provenance import is_main, provenance
 from minidiff.training import fit
+from minidiff.training.checkpoint import write_atomic
 
-NAME, SEED, SIZE, BATCH, IMAGES, POOL = "shapes-latent-unet", 0, 64, 128, 1_600_000, 120_000
+NAME, SEED, SIZE, BATCH, IMAGES, POOL = "shapes-latent-unet", 0, 64, 128, 1_000_000, 120_000
 CONFIG = UNetConfig(channels=4, width=64, mults=(1, 2), blocks=1, attention=(0, 1), head_dim=16, text=128)
 PARTIAL, DROP, LR, EMA_DECAY = 0.3, 0.1, 1e-3, 0.999
 OPTIONS = Options()
@@ -139,7 +140,23 @@ def train(
     shipped = pretrained.save(NAME, ema.model.cpu(), card, folder=out)  # measured as shipped, in float16
     pipe = assemble(shipped.model)
     metrics = {split: evaluate(pipe, split, n if split == "unseen" else n // 5) for split in ("unseen", "held_out")}
-    return pretrained.save(NAME, shipped.model, {**card, "metrics": metrics}, folder=out)
+    made = pretrained.save(NAME, shipped.model, {**card, "metrics": metrics}, folder=out)
+    bundle(pipe, out)
+    return made
+
+
+def bundle(pipe: StableDiffusion, out: Path) -> None:
+    """Makes `out` a folder that the whole system can be loaded from; the other parts are copied where they are not.
+
+    Args:
+        pipe: the system.
+        out: where the U-Net was saved.
+    """
+    parts = {"clip": mini_clip.NAME, "unet": NAME, "autoencoder": shapes_autoencoder.NAME}
+    for name in set(parts.values()) - set(pretrained.names(out)):
+        for suffix in (".safetensors", ".json"):
+            write_atomic(out / f"{name}{suffix}", (pretrained.CHECKPOINTS / f"{name}{suffix}").read_bytes())
+    pipe.describe(out, parts)
 
 
 if __name__ == "__main__":

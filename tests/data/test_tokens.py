@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidiff.data.tokens import BytePairTokenizer, WordTokenizer, byte_letters, split_words
+from minidiff.data.tokens import BytePairTokenizer, WordTokenizer, byte_letters
+from minidiff.data.words import split_words
 
 WORDS = ["a", "red", "circle", "left", ","]
 

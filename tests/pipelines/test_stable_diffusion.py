@@ -11,7 +11,7 @@ from minidiff.models.clip import CLIP, CLIPConfig
 from minidiff.models.image_encoders import ViTConfig
 from minidiff.models.text_encoders import CBOWConfig, TextTransformerConfig
 from minidiff.models.unet import UNet, UNetConfig
-from minidiff.pipelines import StableDiffusion
+from minidiff.pipelines import StableDiffusion, load
 from minidiff.pipelines.stable_diffusion import Options
 
 WORDS, LENGTH, WIDTH, SIDE = ("a", "blue", "circle", "red", "star"), 9, 12, 4
@@ -88,6 +88,7 @@ def test_a_saved_system_draws_the_same(tmp_path):
     twice = StableDiffusion.from_pretrained(tmp_path / "b")
     assert torch.equal(again(PROMPTS), twice(PROMPTS))
     torch.testing.assert_close(again(PROMPTS), pipe(PROMPTS), atol=0.02, rtol=0)  # weights are kept in float16
+    assert torch.equal(load(tmp_path)(PROMPTS), again(PROMPTS))
 
 
 def test_parts_can_be_exchanged(tmp_path):
@@ -102,7 +103,13 @@ def test_parts_can_be_exchanged(tmp_path):
         (lambda pipe, path: pipe([]), "prompts must be a list of at least one caption"),
         (lambda pipe, path: pipe("a star"), "prompts must be a list"),
         (lambda pipe, path: pipe(PROMPTS, seeds=[1]), "seeds must be one for each of the 3 prompts; got 1"),
-        (lambda pipe, path: StableDiffusion.from_pretrained(path), "folder must hold stable-diffusion.json"),
+        (lambda pipe, path: pipe(["a red circel"]), "'circel' .the nearest it knows: circle."),
+        (lambda pipe, path: pipe(["a zzz"]), "'zzz' .none is near"),
+        (lambda pipe, path: pipe([3]), "texts must be strings"),
+        (lambda pipe, path: pipe(PROMPTS, steps=0), "steps"),
+        (lambda pipe, path: StableDiffusion.from_pretrained(path), "a folder with stable-diffusion.json"),
+        (lambda pipe, path: load(path), "system must be one of stable-diffusion, or a folder"),
+        (lambda pipe, path: load("dream"), "got dream"),
     ],
 )
 def test_bad_arguments_are_named(act, message, tmp_path):
@@ -117,3 +124,19 @@ def test_a_missing_part_is_named(tmp_path):
     (tmp_path / "stable-diffusion.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="name must be one of"):
         StableDiffusion.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("content", ("{", "[]", '{"parts": {}}', '{"parts": {}, "tokenizer": {"words": ["a"]}}'))
+def test_a_damaged_description_is_named(content, tmp_path):
+    (tmp_path / "stable-diffusion.json").write_text(content)
+    with pytest.raises(ValueError, match="stable-diffusion.json in .* is damaged"):
+        load(tmp_path)
+
+
+def test_a_trajectory_ends_where_draw_does():
+    pipe = system()
+    text = pipe.read(PROMPTS)
+    steps = list(pipe.trajectory(text, steps=5, seeds=[1, 2, 3], scale=2.0))
+    assert len(steps) == 5 and steps[-1].t == 0
+    assert torch.equal(steps[-1].x, pipe.draw(text, steps=5, seeds=[1, 2, 3], scale=2.0))
+    assert not torch.equal(steps[0].x, steps[1].x)

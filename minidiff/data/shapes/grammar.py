@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -10,7 +9,8 @@ from itertools import dropwhile
 
 import torch
 
-from ..tokens import WordTokenizer, split_words
+from ..tokens import WordTokenizer
+from ..words import nearest, split_words
 from .world import COLOURS, CONVERSE, SHAPES, SIZES, Scene, Thing
 
 # What each attribute may be called; the first is its plain name.
@@ -226,11 +226,9 @@ def _units(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _nearest(word: str) -> str:
-    near = difflib.get_close_matches(word, sorted(w for w in vocabulary() if len(w) > 1), n=3, cutoff=0.6)
-    known = f"the nearest it knows: {', '.join(near)}" if near else (
-        f"it knows the shapes {', '.join(SHAPES)}, the colours {', '.join(COLOURS)} and the sizes {', '.join(SIZES)}"
-    )  # fmt: skip
-    return f"{word!r} ({known})"
+    shapes, colours, sizes = (", ".join(names) for names in (SHAPES, COLOURS, SIZES))
+    otherwise = f"it knows the shapes {shapes}, the colours {colours} and the sizes {sizes}"
+    return f"{word!r} ({nearest(word, vocabulary(), otherwise)})"
 
 
 def _put(where: dict[str, str], kind: str, value: str, text: str) -> None:

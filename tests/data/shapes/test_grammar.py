@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from minidiff.data import shapes
 from minidiff.data.shapes import Scene, Thing, caption, parse, phrasings
-from minidiff.data.tokens import split_words
+from minidiff.data.words import split_words
 
 maybe = st.none()
 colours, sizes = maybe | st.sampled_from(shapes.COLOURS), maybe | st.sampled_from(shapes.SIZES)
