@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -14,23 +13,6 @@ from minidiff.models.unet import UNet
 
 # The rows of the failure museum, kept out of the notebook: there they are a puzzle.
 HIDDEN_ORDER = ("all is well", "noise at the last step", "wrong range", "no EMA", "missing clip", "off-by-one t")
-
-
-def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The interval of Wilson (1927) for a share of which `hits` out of `n` were seen; 95 % at z = 1.96.
-
-    Raises:
-        ValueError: `n` is below 1, or `hits` does not lie in 0..n.
-
-    >>> [round(end, 3) for end in wilson(98, 100)]
-    [0.93, 0.994]
-    """
-    if n < 1 or not 0 <= hits <= n:
-        raise ValueError(f"hits must lie in 0..n with n >= 1; got {hits} of {n}")
-    p = hits / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def paths(steps: Sequence[Step], start: Tensor, T: int, count: int = 30) -> None:

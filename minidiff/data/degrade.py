@@ -37,7 +37,9 @@ def downsample(x: Tensor, factor: int) -> Tensor:
     return F.avg_pool2d(x, factor)
 
 
-def degrade(factor: int, q_sample: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None, top: int = 0) -> Transform:
+def degrade(
+    factor: int, q_sample: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None, top: int = 0, clean: float = 0.0
+) -> Transform:
     """A transform that adds what is left of "x" at a lower resolution, as the conditions "low" and "low_t".
 
     With noise conditioning augmentation (Ho et al., 2022, "Cascaded diffusion models"): a small picture is noised to a
@@ -48,9 +50,11 @@ def degrade(factor: int, q_sample: Callable[[Tensor, Tensor, Tensor], Tensor] | 
         factor: height and width of "x" over those of "low".
         q_sample: (x0, t, eps) -> x_t, a schedule's `q_sample`; None adds no noise.
         top: levels are drawn from 0 (clean) to this one.
+        clean: share of the small pictures that are left at level 0 whatever was drawn.
 
     Raises:
-        ValueError: `factor` is no integer of at least 1, `top` is negative, or above 0 without `q_sample`.
+        ValueError: `factor` is no integer of at least 1, `top` is negative, or above 0 without `q_sample`, or `clean`
+            lies outside [0, 1].
 
     >>> small = degrade(4)({"x": torch.zeros(2, 3, 8, 8)})
     >>> small["low"].shape, small["low_t"]
@@ -63,9 +67,14 @@ def degrade(factor: int, q_sample: Callable[[Tensor, Tensor, Tensor], Tensor] | 
     if top and q_sample is None:
         raise ValueError(f"top must be 0 without q_sample; got {top}")
 
+    if not 0 <= clean <= 1:
+        raise ValueError(f"clean must lie in [0, 1]; got {clean!r}")
+
     def apply(batch: Batch) -> Batch:
         low = downsample(batch["x"], factor)
         low_t = torch.randint(0, top + 1, (len(low),), device=low.device)
+        if clean:
+            low_t = low_t * (torch.rand(len(low), device=low.device) >= clean)
         if q_sample is not None:
             low = q_sample(low, low_t, torch.randn_like(low))
         return {**batch, "low": low, "low_t": low_t}

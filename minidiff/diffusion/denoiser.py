@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .schedule import Schedule, Target
@@ -91,3 +92,30 @@ def clipped(denoise: Denoise, schedule: Schedule, percentile: float | None = Non
         return Prediction(x0, schedule.split("x0", x0, x_t, t)[1], p.var)
 
     return clip
+
+
+def consistent(denoise: Denoise, schedule: Schedule, low: Tensor) -> Denoise:
+    """Keeps x0 true to a small picture: its squares get the small picture's pixels as their means.
+
+    The range-null-space step of Wang et al. (2023): x0 becomes A+ low + (I - A+ A) x0, where A takes means of squares
+    and A+ repeats pixels. What the mean leaves open stays as the model says; eps is recomputed from the new x0.
+
+    Args:
+        denoise: of large pictures [B,C,H,W]; wraps `clipped`, since a shift may lead out of [-1, 1] again.
+        schedule: its forward process.
+        low: [B,C,h,w], without noise; h divides H and w divides W by one factor.
+
+    Raises:
+        ValueError: (when called) the shapes do not fit.
+    """
+
+    def project(x_t: Tensor, t: Tensor, **cond: Tensor) -> Prediction:
+        p = denoise(x_t, t, **cond)
+        factor, rest = divmod(p.x0.shape[-1], low.shape[-1])
+        if rest or (*low.shape[:2], *(n * factor for n in low.shape[2:])) != tuple(p.x0.shape):
+            raise ValueError(f"low must be [B,C,H/f,W/f] for x0 {list(p.x0.shape)}; got {list(low.shape)}")
+        missing = low - F.avg_pool2d(p.x0, factor)
+        x0 = p.x0 + missing.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+        return Prediction(x0, schedule.split("x0", x0, x_t, t)[1], p.var)
+
+    return project

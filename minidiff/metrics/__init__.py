@@ -4,7 +4,7 @@ from .clip_score import ClipScore, clip_score
 from .features import Extractor, MeanCov, Moments, features, moments
 from .frechet import frechet_bias, frechet_distance, frechet_from_features
 from .inception_score import InceptionScore, inception_score
-from .intervals import Interval, bootstrap, half_samples
+from .intervals import Interval, bootstrap, half_samples, share, wilson
 from .kernels import KernelDistance, cmmd, kernel_distance, mmd2
 from .neighbours import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
 from .psnr import edges, psnr
@@ -18,5 +18,5 @@ __all__ = [
     "clip_score", "cmmd", "confusion", "density_coverage", "difference", "edges", "features", "few_shot",
     "frechet_bias", "frechet_distance", "frechet_from_features", "half_samples", "inception_score", "iou",
     "kernel_distance", "linear_probe", "mean_iou", "mmd2", "moments", "nearest_class", "precision_recall", "psnr",
-    "retrieval", "similarity",
+    "retrieval", "share", "similarity", "wilson",
 ]  # fmt: skip

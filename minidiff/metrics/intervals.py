@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Hashable, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -93,6 +94,62 @@ def half_samples(
     value = torch.tensor(value, dtype=torch.float64)
     margin = NormalDist().inv_cdf((1 + level) / 2) * torch.tensor(drawn, dtype=torch.float64).std(dim=0)
     return _intervals(value - margin, value + margin)
+
+
+def wilson(hits: float, n: float, level: float = 0.95) -> Interval:
+    """The interval of Wilson (1927) for a share of which `hits` out of `n` were seen.
+
+    Args:
+        hits: how often it was so. n: how often it was looked; both may be fractions, for an effective number.
+        level: share of intervals that hold the truth, in (0,1).
+
+    Raises:
+        ValueError: `n` is not above 0, `hits` does not lie in 0..n, or `level` is out of range.
+
+    >>> [round(end, 3) for end in wilson(98, 100)]
+    [0.93, 0.994]
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must be in (0,1); got {level}")
+    if not (n > 0 and 0 <= hits <= n):
+        raise ValueError(f"hits must lie in 0..n with n above 0; got {hits} of {n}")
+    p, z = hits / n, NormalDist().inv_cdf((1 + level) / 2)
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+
+
+def share(right: Sequence[bool], groups: Sequence[Hashable], level: float = 0.95) -> Interval:
+    """The interval of a share whose observations come in groups that succeed or fail together.
+
+    A test set that asks for one scene several times has fewer independent answers than it has pictures. Their number
+    is divided by the design effect, the variance between groups over that of independent draws, and Wilson's interval
+    is taken at that effective number (Korn & Graubard, 1998). Where all answers are alike, it is the number of groups.
+
+    Args:
+        right: whether each observation was a success.
+        groups: what each belongs to.
+        level: as for `wilson`.
+
+    Raises:
+        ValueError: the lengths differ, or there is no observation.
+
+    >>> [round(end, 2) for end in share([True, False] * 50, range(100))]
+    [0.4, 0.6]
+    >>> [round(end, 2) for end in share([True, False] * 50, [0, 1] * 50)]
+    [0.05, 0.95]
+    """
+    if len(right) != len(groups) or not len(right):
+        raise ValueError(f"groups must be one for each of right, at least one; got {len(groups)} for {len(right)}")
+    n, p = len(right), sum(map(bool, right)) / len(right)
+    excess: dict[Hashable, float] = {}
+    for hit, group in zip(right, groups):
+        excess[group] = excess.get(group, 0.0) + bool(hit) - p
+    effective = float(len(excess))
+    if 0 < p < 1 and len(excess) > 1:
+        between = sum(e * e for e in excess.values()) / n**2 * len(excess) / (len(excess) - 1)
+        effective = n / max(1.0, between / (p * (1 - p) / n))
+    return wilson(p * effective, effective, level)
 
 
 def _intervals(low: Tensor, high: Tensor) -> Interval | tuple[Interval, ...]:

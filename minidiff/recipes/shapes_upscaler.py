@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from minidiff import data, pretrained
 from minidiff.data.shapes import ShapeBatches, captioned
-from minidiff.diffusion import Schedule, clipped, ddim, denoiser, final, generators, given, randn
+from minidiff.diffusion import Schedule, clipped, consistent, ddim, denoiser, final, generators, given, randn
 from minidiff.models.unet import UNet, UNetConfig
 from minidiff.objectives import DiffusionLoss
 from minidiff.recipes.command import command
@@ -40,7 +40,7 @@ def loss(factor: int = FACTOR, top: int = TOP) -> DiffusionLoss:
 
 def upscale(
     model: nn.Module, low: Tensor, factor: int = FACTOR, *, level: int = 0, steps: int = STEPS, seed: int = 0,
-    batch: int = 50,
+    batch: int = 50, faithful: bool = False,
 ) -> Tensor:  # fmt: skip
     """Draws one large picture for each small one with DDIM.
 
@@ -52,10 +52,17 @@ def upscale(
         steps: DDIM steps.
         seed: picture i has seed `seed + i`, whatever the batch.
         batch: pictures at once.
+        faithful: take `low` at its word: at every step the squares of x0 get its pixels as their means, as `consistent`
+            does. Only for small pictures that can be trusted, at level 0.
 
     Returns:
         [N,C,h factor,w factor] in [-1,1], on the CPU.
+
+    Raises:
+        ValueError: `faithful` at another level than 0.
     """
+    if faithful and level:
+        raise ValueError(f"level must be 0 where faithful is asked for; got {level}")
     device = next(model.parameters()).device
     denoise, out = denoiser(model.eval(), SCHEDULE, PREDICT), []
     for i in range(0, len(low), batch):
@@ -65,14 +72,16 @@ def upscale(
         extra = randn(tuple(small.shape[1:]), draws).to(device)
         t = torch.full((len(small),), level, device=device)
         cond = {"low": SCHEDULE.q_sample(small, t, extra), "low_t": t}
-        out.append(final(ddim(clipped(given(denoise, cond), SCHEDULE), SCHEDULE, noise, steps)).cpu())
+        sure = clipped(given(denoise, cond), SCHEDULE)
+        sure = consistent(sure, SCHEDULE, small) if faithful else sure
+        out.append(final(ddim(sure, SCHEDULE, noise, steps)).clamp(-1, 1).cpu())
     return torch.cat(out)
 
 
 def evaluate(model: nn.Module, split: str = "unseen", n: int = 2000) -> dict[str, float]:
     """PSNR and attributes of a split's pictures, drawn again from their true small versions."""
     known = captioned(n, split, size=SIZE, seed=TEST_SEED)
-    found = upscale(model, data.downsample(known.x, FACTOR), seed=NOISE_SEED)
+    found = upscale(model, data.downsample(known.x, FACTOR), seed=NOISE_SEED, faithful=True)
     return {"n": n, "steps": STEPS, **fidelity(known.x, found), **attributes_kept(known.scenes, known.x, found)}
 
 

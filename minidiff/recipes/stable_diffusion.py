@@ -8,13 +8,14 @@ The text encoder (`mini-clip`) and the decoder (`shapes-autoencoder`) were train
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from minidiff import data, pretrained
-from minidiff.data.shapes import ShapeBatches, agreement, captions, read, sample, tokenizer
+from minidiff.data.shapes import Scene, ShapeBatches, agreement, captions, read, sample, tokenizer
 from minidiff.diffusion import Schedule
 from minidiff.models.autoencoder import Autoencoder
 from minidiff.models.clip import CLIP
@@ -73,7 +74,7 @@ def _reader(clip: CLIP):
     return read_captions
 
 
-def evaluate(pipe: StableDiffusion, split: str = "unseen", n: int = 1000, batch: int = 50) -> dict[str, float]:
+def evaluate(pipe: StableDiffusion, split: str = "unseen", n: int = 1000) -> dict[str, float]:
     """Shares of what captions state that the reader finds in the pictures, of one and of two objects.
 
     One picture a caption. The seeds of scenes, captions and noise are fixed.
@@ -82,18 +83,40 @@ def evaluate(pipe: StableDiffusion, split: str = "unseen", n: int = 1000, batch:
         pipe: the system.
         split: "unseen", "validation", or "held_out", whose scenes have pairs of colour and shape that no training saw.
         n: captions of each kind.
-        batch: pictures at once.
     """
     found = {}
     for objects in (1, 2):
-        scenes = sample(n, split, objects=objects, seed=TEST_SEED + objects)
-        said, readings = captions(scenes, seed=TEST_SEED), []
-        for i in range(0, n, batch):
-            seeds = range(NOISE_SEED + i, NOISE_SEED + min(n, i + batch))
-            readings += read(pipe(said[i : i + batch], seeds=seeds).cpu())
-        right = agreement(scenes, readings)
+        right = confirmed(wanted(n, split, objects), paint(pipe))
         found |= {f"{name}_{objects}": part.double().mean().item() for name, part in right.items() if len(part)}
     return found
+
+
+def wanted(n: int, split: str, objects: int) -> list[Scene]:
+    """The scenes that an evaluation asks for."""
+    return sample(n, split, objects=objects, seed=TEST_SEED + objects)
+
+
+def paint(pipe: StableDiffusion, batch: int = 50, **options) -> Callable[[list[Scene]], Tensor]:
+    """A function from scenes to pictures of their captions, by a system.
+
+    Args:
+        pipe: the system. batch: pictures at once.
+        options: steps and scale, as for the system.
+    """
+
+    def painted(scenes: list[Scene]) -> Tensor:
+        said, parts = captions(scenes, seed=TEST_SEED), []
+        for i in range(0, len(said), batch):
+            some = said[i : i + batch]
+            parts.append(pipe(some, seeds=range(NOISE_SEED + i, NOISE_SEED + i + len(some)), **options).cpu())
+        return torch.cat(parts)
+
+    return painted
+
+
+def confirmed(scenes: list[Scene], painted: Callable[[list[Scene]], Tensor]) -> dict[str, Tensor]:
+    """What the reader confirms of scenes in the pictures that are made of them, as `agreement` gives it."""
+    return agreement(scenes, read(painted(scenes)))
 
 
 def assemble(unet: nn.Module) -> StableDiffusion:

@@ -1,7 +1,5 @@
 """Lesson 03: its helpers, and one of its recorded numbers computed once more."""
 
-import math
-
 import matplotlib.pyplot as plt
 import pytest
 import torch
@@ -14,21 +12,6 @@ from minidiff.models.unet import UNet, UNetConfig
 from minidiff.recipes import results
 
 pytestmark = pytest.mark.usefixtures("no_window")
-
-
-@pytest.mark.parametrize("hits, n", [(0, 7), (7, 7), (1, 40), (970, 1000)])
-def test_wilson_holds_the_shares_that_the_count_does_not_refuse(hits, n):
-    low, high = show.wilson(hits, n)
-    for end in (low, high):  # at an end p the count lies z standard deviations from what p expects
-        if 0 < end < 1:
-            assert abs(hits / n - end) == pytest.approx(1.96 * math.sqrt(end * (1 - end) / n), rel=1e-9)
-    assert 0 <= low <= hits / n <= high <= 1
-
-
-@pytest.mark.parametrize("hits, n", [(1, 0), (-1, 5), (6, 5)])
-def test_wilson_refuses(hits, n):
-    with pytest.raises(ValueError, match="hits must lie in 0..n"):
-        show.wilson(hits, n)
 
 
 def test_unet_figure_has_every_map_and_skip():

@@ -46,6 +46,16 @@ def test_levels_are_drawn_from_0_to_the_top_and_the_noise_fits_them():
         assert variance == pytest.approx(1 - schedule.alpha_bar[level].item(), rel=0.05, abs=1e-12)
 
 
+def test_a_share_stays_clean():
+    torch.manual_seed(0)
+    schedule = Schedule.linear(1000)
+    made = degrade(2, schedule.q_sample, 9, clean=0.4)({"x": torch.zeros(4000, 1, 2, 2)})
+    counts = made["low_t"].bincount()
+    assert counts[0].item() == pytest.approx(4000 * (0.4 + 0.6 / 10), abs=160)  # 5 standard deviations
+    assert (counts[1:] - 240).abs().max() < 80
+    assert made["low"][made["low_t"] == 0].abs().max() == 0
+
+
 def test_encoding_replaces_and_leaves_no_graph():
     layer = torch.nn.Linear(3, 2)
     batch = {"x": torch.ones(4, 3, requires_grad=True), "y": torch.arange(4)}
@@ -67,6 +77,7 @@ def test_only_keeps_what_is_named():
         (lambda: degrade(2.0), "factor must be an integer of at least 1; got 2.0"),
         (lambda: degrade(2, top=3), "top must be 0 without q_sample; got 3"),
         (lambda: degrade(2, lambda *a: a[0], -1), "top must be an integer of at least 0; got -1"),
+        (lambda: degrade(2, clean=1.5), "clean must lie in .0, 1.; got 1.5"),
         (lambda: encode(), "at least one key; got none"),
         (lambda: encode(z=abs)({"x": pictures()}), r"must have the keys \['z'\]; it has \['x'\]"),
         (lambda: only(), "names must hold at least one key"),

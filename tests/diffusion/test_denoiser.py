@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minidiff.diffusion import Prediction, Schedule, clipped, denoiser, given, split_variance
+from minidiff.diffusion import Prediction, Schedule, clipped, consistent, denoiser, given, split_variance
 
 SCHEDULE = Schedule.linear(20, 0.01, 0.3)
 LEVELS = torch.tensor([1, 9, 20])
@@ -124,3 +124,32 @@ def test_clip_passes_conditions_on():
     got = {}
     clipped(lambda x, t, **cond: got.update(cond) or p, SCHEDULE)(x_t, LEVELS, y=1)
     assert got == {"y": 1}
+
+
+def test_a_consistent_x0_has_the_small_pictures_means_and_the_models_details():
+    generator = torch.Generator().manual_seed(4)
+    x_t, x0 = (torch.randn(5, 2, 6, 9, dtype=torch.float64, generator=generator) for _ in range(2))
+    low = torch.randn(5, 2, 2, 3, dtype=torch.float64, generator=generator)
+    t = torch.tensor([3, 1, 0, 2, 3])
+    p = Prediction(x0, SCHEDULE.split("x0", x0, x_t, t)[1])
+    got = consistent(lambda x, t: p, SCHEDULE, low)(x_t, t)
+
+    def means(x):
+        return torch.stack([x[..., i::3, j::3] for i in range(3) for j in range(3)]).mean(0)
+
+    torch.testing.assert_close(means(got.x0), low, rtol=0, atol=1e-12)
+    shift = got.x0 - x0
+    for i in range(3):
+        for j in range(3):  # within a square, every pixel moves alike
+            assert torch.allclose(shift[..., i::3, j::3], shift[..., ::3, ::3], atol=1e-12)
+    signal, noise = SCHEDULE.coefficients(t, x_t)
+    torch.testing.assert_close((signal * got.x0 + noise * got.eps)[t > 0], x_t[t > 0], rtol=0, atol=1e-10)
+    again = consistent(lambda x, t: got, SCHEDULE, low)(x_t, t)
+    torch.testing.assert_close(again.x0, got.x0, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", ((2, 3, 2, 2), (2, 1, 2, 4), (1, 3, 2, 4), (2, 3, 2, 3)))
+def test_a_small_picture_must_fit(shape):
+    p = Prediction(torch.zeros(2, 3, 4, 8), torch.zeros(2, 3, 4, 8))
+    with pytest.raises(ValueError, match=r"low must be \[B,C,H/f,W/f\] for x0 \[2, 3, 4, 8\]"):
+        consistent(lambda x, t: p, SCHEDULE, torch.zeros(shape))(torch.zeros(2, 3, 4, 8), torch.tensor([1, 2]))

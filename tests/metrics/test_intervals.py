@@ -1,5 +1,7 @@
 """Intervals: how often they hold the truth, on distributions where it is known."""
 
+import math
+
 import pytest
 import torch
 
@@ -13,6 +15,8 @@ from minidiff.metrics import (
     inception_score,
     mmd2,
     precision_recall,
+    share,
+    wilson,
 )
 
 f64 = torch.float64
@@ -172,3 +176,57 @@ def test_bad_input(function):
 def test_unpaired_rows():
     with pytest.raises(ValueError, match=r"rows must be paired, of one length; got lengths \[9, 8\]"):
         bootstrap(torch.mean, normal(9, 2), normal(8, 2))
+
+
+@pytest.mark.parametrize("hits, n", [(0, 7), (7, 7), (1, 40), (970, 1000)])
+def test_wilson_holds_the_shares_that_the_count_does_not_refuse(hits, n):
+    low, high = wilson(hits, n)
+    for end in (low, high):  # at an end p the count lies z standard deviations from what p expects
+        if 0 < end < 1:
+            assert abs(hits / n - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / n), rel=1e-6)
+    assert 0 <= low <= hits / n <= high <= 1
+
+
+@pytest.mark.parametrize("hits, n", [(1, 0), (-1, 5), (6, 5)])
+def test_wilson_refuses(hits, n):
+    with pytest.raises(ValueError, match="hits must lie in 0..n with n above 0"):
+        wilson(hits, n)
+
+
+def test_a_share_of_independent_answers_is_wilsons():
+    rng = torch.Generator().manual_seed(0)
+    right = (torch.rand(400, generator=rng) < 0.7).tolist()
+    assert share(right, range(400)) == pytest.approx(wilson(sum(right), 400), rel=0.01)
+
+
+def test_copies_of_an_answer_add_nothing():
+    rng = torch.Generator().manual_seed(1)
+    right = (torch.rand(90, generator=rng) < 0.8).tolist()
+    once = share(right, range(90))
+    assert share(right * 5, [*range(90)] * 5) == pytest.approx(once, rel=0.01)
+    assert share([True] * 50, [*range(10)] * 5) == wilson(10, 10)
+
+
+def test_a_share_holds_the_truth_as_often_as_it_says():
+    """Groups of four, each with a chance of its own: Wilson's interval of all would be too narrow."""
+    rng, held, naive = torch.Generator().manual_seed(2), 0, 0
+    groups = [i for i in range(60) for _ in range(4)]
+    for _ in range(400):
+        chance = torch.rand(60, generator=rng).sqrt()  # their mean is 2/3
+        right = (torch.rand(240, generator=rng) < chance[groups]).tolist()
+        ends, plain = share(right, groups), wilson(sum(right), 240)
+        held += ends.low <= 2 / 3 <= ends.high
+        naive += plain.low <= 2 / 3 <= plain.high
+    assert 0.92 <= held / 400 <= 0.985 and naive < held
+
+
+@pytest.mark.parametrize("right, groups", [([True], [1, 2]), ([], [])])
+def test_groups_must_fit(right, groups):
+    with pytest.raises(ValueError, match="groups must be one for each of right"):
+        share(right, groups)
+
+
+@pytest.mark.parametrize("level", (0, 1, 95))
+def test_levels_are_shares(level):
+    with pytest.raises(ValueError, match="level must be in"):
+        wilson(1, 2, level)

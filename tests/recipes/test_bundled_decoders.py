@@ -40,7 +40,7 @@ def test_the_upscaler_puts_back_what_was_thrown_away():
     model = pretrained.load(shapes_upscaler.NAME).model
 
     def remake(x):
-        return shapes_upscaler.upscale(model, data.downsample(x, 4), seed=shapes_upscaler.NOISE_SEED)
+        return shapes_upscaler.upscale(model, data.downsample(x, 4), seed=shapes_upscaler.NOISE_SEED, faithful=True)
 
     found, card = again(shapes_upscaler, remake)
     assert card["n"] == 2000
