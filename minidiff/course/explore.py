@@ -46,7 +46,7 @@ class Explorer:
 
     def frame(self, i: int) -> np.ndarray:
         """Draw the picture of `values[i]`, [H,W,3] uint8."""
-        return _drawn(self.draw, self.values[i], self.ncol)
+        return drawn(self.draw, self.values[i], self.ncol)
 
     def widget(self) -> object:
         """A new slider with its picture, an `ipywidgets.VBox`; made of what versions 7 and 8 share."""
@@ -68,19 +68,11 @@ class Explorer:
         return ipywidgets.VBox([heading, picture, slider])
 
     def _html(self, i: int) -> str:
-        try:
-            pixels = self.frame(i)
-        except Exception as error:  # a traceback of a callback would go to a log that nobody reads
-            words = html.escape(f"{self.captions[i]}: {type(error).__name__}: {error}")
-            return f'<div role="alert">{words}</div>'
-        sharp = 1.5 * pixels.shape[1] <= self.width  # as in the film
-        size = f"width:{self.width}px;image-rendering:pixelated;" if sharp else ""
-        alt = html.escape(f"{self.captions[i]}. {self.alt}")
-        return f'<img alt="{alt}" style="max-width:min(100%, {self.width}px);{size}" src="{_address(pixels)}">'
+        return element(lambda: self.frame(i), self.captions[i], self.alt, self.width)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
         bundle: dict = dict(self.film._repr_mimebundle_())
-        if _has_kernel():
+        if has_kernel():
             bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self.widget().model_id}
         return bundle
 
@@ -132,9 +124,9 @@ def explore(
     values = list(values)
     captions = [f"{name} = {value}" if name else str(value) for value in values] if captions is None else list(captions)
     kept = _kept(len(values), len(captions), frames, first)
-    drawn, said = (_drawn(draw, values[i], ncol) for i in kept), [captions[i] for i in kept]
+    pictured, said = (drawn(draw, values[i], ncol) for i in kept), [captions[i] for i in kept]
     shown = kept.index(first)
-    film = player(drawn, captions=said, title=title, alt=alt, first=shown, width=width, kilobytes=kilobytes)
+    film = player(pictured, captions=said, title=title, alt=alt, first=shown, width=width, kilobytes=kilobytes)
     return Explorer(film, draw, values, captions, title, alt, first, width, ncol)
 
 
@@ -151,7 +143,28 @@ def _kept(values: int, captions: int, frames: int, first: int) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, values - 1, min(frames, values))} | {first})
 
 
-def _drawn(draw: Callable, value: object, ncol: int) -> np.ndarray:
+def element(frame: Callable[[], np.ndarray], caption: str, alt: str, width: int) -> str:
+    """The HTML of a picture, or of the error that its making raised.
+
+    Args:
+        frame: () -> [H,W,3] uint8.
+        caption: what it is a picture of.
+        alt: what there is to see.
+        width: on the screen in pixels, at most.
+    """
+    try:
+        pixels = frame()
+    except Exception as error:  # a traceback of a callback would go to a log that nobody reads
+        words = html.escape(f"{caption}: {type(error).__name__}: {error}")
+        return f'<div role="alert">{words}</div>'
+    sharp = 1.5 * pixels.shape[1] <= width  # as in the film
+    size = f"width:{width}px;image-rendering:pixelated;" if sharp else ""
+    text = html.escape(f"{caption}. {alt}")
+    return f'<img alt="{text}" style="max-width:min(100%, {width}px);{size}" src="{_address(pixels)}">'
+
+
+def drawn(draw: Callable, value: object, ncol: int) -> np.ndarray:
+    """One picture, whatever `draw(value)` returns: [H,W,3] uint8."""
     found = draw(value)
     return pictures(found[None] if isinstance(found, Tensor) else [found], ncol)[0]
 
@@ -164,7 +177,7 @@ def _address(pixels: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _has_kernel() -> bool:
+def has_kernel() -> bool:
     """Whether a notebook's kernel runs this, and not a plain Python or a terminal."""
     try:
         from IPython import get_ipython

@@ -127,7 +127,7 @@ def drop_captions(tokens, empty, u, p):
     keep = (u >= p).long()[:, None]  # [B,1]
     return keep * tokens + (1 - keep) * empty
 ''',
-    hints=("One decision for each caption: [B], not [B,L].", "A decision of shape [B,1] broadcasts against [L] and [B,L]."),
+    hints=("One decision for each caption: [B], not [B,L].", "The shape [B,1] broadcasts against [L] and [B,L]."),
     wrong={
         "padding": (
             _DROP + "    return tokens * (u >= p)[:, None]\n",

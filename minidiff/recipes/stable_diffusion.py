@@ -29,15 +29,17 @@ from minidiff.recipes.provenance import is_main, provenance
 from minidiff.training import fit
 from minidiff.training.checkpoint import write_atomic
 
-NAME, SEED, SIZE, BATCH, IMAGES, POOL = "shapes-latent-unet", 0, 64, 128, 1_000_000, 120_000
+NAME, SEED, SIZE, BATCH, IMAGES, POOL = "shapes-latent-unet", 0, 64, 32, 900_000, 120_000
 CONFIG = UNetConfig(channels=4, width=64, mults=(1, 2), blocks=1, attention=(0, 1), head_dim=16, text=128)
-PARTIAL, DROP, LR, EMA_DECAY = 0.3, 0.1, 1e-3, 0.999
+PARTIAL, DROP, LR, EMA_DECAY = 0.3, 0.1, 1.5e-3, 0.999
 OPTIONS = Options()
 TEST_SEED, NOISE_SEED = 61, 5_000_000
 
 
 @torch.no_grad()
-def pool(autoencoder: Autoencoder, n: int, seed: int = SEED, chunk: int = 250) -> data.Batch:
+def pool(
+    autoencoder: Autoencoder, n: int, seed: int = SEED, chunk: int = 250, objects: int | None = None
+) -> data.Batch:
     """n captioned training pictures as scaled latents: {"x": [n,Z,h,w], "tokens": [n,L], "mask": [n,L]}.
 
     Args:
@@ -45,13 +47,15 @@ def pool(autoencoder: Autoencoder, n: int, seed: int = SEED, chunk: int = 250) -
         n: a multiple of `chunk`, or less than it.
         seed: of scenes, pictures and captions.
         chunk: pictures encoded at once.
+        objects: 1 or 2; None is either.
     """
     chunk = min(n, chunk)
-    loader = iter(ShapeBatches(SIZE, chunk, partial=PARTIAL, seed=seed).from_step(0))
+    loader = iter(ShapeBatches(SIZE, chunk, objects=objects, partial=PARTIAL, seed=seed).from_step(0))
     parts = []
     for _ in range(n // chunk):
         batch = next(loader)
-        parts.append({"x": autoencoder.latents(batch["x"]), "tokens": batch["tokens"], "mask": batch["mask"]})
+        z = autoencoder.latents(batch["x"].to(autoencoder.scale.device))
+        parts.append({"x": z, "tokens": batch["tokens"].to(z.device), "mask": batch["mask"].to(z.device)})
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
