@@ -249,6 +249,25 @@ def low_is_small_and_low_t_its_level():
     return torch.equal(small["low"], data.downsample(pictures, LATENT.factor)) and not small["low_t"].any()
 
 
+L = 10
+TOWERS = ViTConfig(size=8, width=8, layers=1, heads=2), TextTransformerConfig(9, length=L, width=D, layers=1, heads=2)
+reader = CLIP(CLIPConfig(*TOWERS, dim=5)).eval()
+asked = data.WordTokenizer(["a", "red", "star", "blue", "box"], length=L)(["a red star", "", "a box", "blue", "red"])
+heard = reader.text.tokens(asked["tokens"])
+
+
+def text_and_mask_are_a_caption():
+    from minidiff.models.unet import UNet, UNetConfig
+
+    unet = UNet(UNetConfig(channels=C, width=8, mults=(1,), blocks=1, head_dim=4, attention=(0,), text=D)).eval()
+    for parameter in unet.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    x_t = torch.randn(B, C, 4, 4)
+    said = unet(x_t, t, text=heard, mask=asked["mask"])
+    padding = heard.masked_fill(asked["mask"][..., None], 0.0)
+    return torch.allclose(said, unet(x_t, t, text=heard + 5 * padding, mask=asked["mask"]), atol=1e-5)
+
+
 # Variable cell of the page -> what holds it; the shapes of the page are checked apart.
 HOLDS = {
     "`x0`": x0_is_a_picture_in_range,
@@ -279,6 +298,7 @@ HOLDS = {
     "`kl`": kl_weighs_the_divergence,
     "`autoencoder.scale`": scale_gives_latents_variance_1,
     "`low`, `low_t`": low_is_small_and_low_t_its_level,
+    "`text`, `mask`": text_and_mask_are_a_caption,
 }
 log_bounds = schedule.posterior(x0, x0, t, t - 1)[1:]
 found_moments = metrics.moments(torch.randn(50, D, generator=rng))
@@ -287,7 +307,7 @@ SHAPES = {
     "`alpha_bar[t]`": [schedule.alpha_bar], "`signal`": [signal], "`noise`": [noise],
     '`variance="large"`, `"small"`': log_bounds, "`mean`, `cov`": found_moments, "`z`": [z],
     "`images`, `texts`": [images, texts], "`mean`, `log_var`": [latents.mean, latents.log_var],
-    "`low`, `low_t`": [small["low"], small["low_t"]],
+    "`low`, `low_t`": [small["low"], small["low_t"]], "`text`, `mask`": [heard, asked["mask"]],
 }  # fmt: skip
 
 
@@ -303,7 +323,8 @@ def test_every_check_has_its_row():
 
 @pytest.mark.parametrize("variable", SHAPES)
 def test_shapes_are_those_of_the_page(variable):
-    sizes = {"B": B, "C": C, "H": H, "W": W, "D": D, "T": T, "T+1": T + 1, "Z": Z, "1": 1, "h": h, "w": w}
+    sizes = {"B": B, "C": C, "H": H, "W": W, "D": D, "T": T, "T+1": T + 1, "Z": Z, "1": 1, "h": h, "w": w,
+             "L": L}  # fmt: skip
     written = [tuple(sizes[n] for n in found.split(",")) for found in re.findall(r"\[([^]]+)\]", rows()[variable])]
     tensors = SHAPES[variable]
     assert [tuple(x.shape) for x in tensors] == (written * len(tensors) if len(written) == 1 else written)

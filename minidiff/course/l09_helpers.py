@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,7 +16,7 @@ from minidiff.data import shapes, to_unit
 from minidiff.diffusion import Denoise, Prediction, Schedule, ddim, final
 from minidiff.models.unet import UNet, UNetConfig
 from minidiff.pipelines import StableDiffusion
-from minidiff.recipes import stable_diffusion
+from minidiff.recipes import results, stable_diffusion, system_bars
 from minidiff.training import fit
 
 SMALL = UNetConfig(channels=4, width=48, mults=(1, 2), blocks=1, attention=(0, 1), head_dim=16, text=128)
@@ -157,6 +158,24 @@ def sweeps(panels: Mapping[str, str]) -> None:
     axes[0, 0].set_ylabel("all attributes right")
     axes[1, 0].set_ylabel("Frechet distance")
     axes[0, 0].legend()
+
+
+def density(x: Tensor, mean: float, variance: float) -> Tensor:
+    """Of N(mean, variance) at x."""
+    return (-((x - mean) ** 2) / (2 * variance)).exp() / (2 * math.pi * variance) ** 0.5
+
+
+def bars() -> None:
+    """Print what was recorded of the finished system, with intervals and both floors."""
+    print(f"{'recorded':29} all right   95 % interval      true pictures: as they are   after the decoder   captions")
+    for name in system_bars.BARS:
+        found = results.find(system_bars.result_name(name))
+        if found:
+            low, high = found["interval"]
+            print(
+                f"{name:29} {found['value']:8.1%}   [{low:.1%}, {high:.1%}]   {found['floor']:26.1%} "
+                f"{float(found['note'].split()[-1]):19.1%}   {found['note'].split()[0]:>8}"
+            )
 
 
 def judged(x: Tensor, captions: Sequence[str], readings: Sequence[shapes.Reading], width: int = 26) -> None:

@@ -70,6 +70,13 @@ TABLE: dict[str, dict[str, tuple[int, int, int]]] = {
         "scenes": (10, 200, 1000),  # unseen scenes that go through the bundled decoders
         "frames": (3, 13, 25),  # frames of the player
     },
+    "09": {
+        "line": (500, 20000, 20000),  # numbers that the toy draws
+        "steps": (4, 700, 3000),  # optimizer steps of the small model
+        "pool": (70, 6000, 20000),  # pictures that it trains on
+        "captions": (4, 100, 500),  # of each kind, drawn and judged
+        "frames": (2, 8, 8),  # of the studio's film
+    },
 }
 
 

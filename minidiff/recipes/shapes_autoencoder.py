@@ -182,7 +182,6 @@ def train(
         "lr": LR,
         "kl": KL,
         "scale": measure_scale(model, captioned(2000, "train", size=SIZE, seed=SEED + 5).x),
-        **provenance(),
     }
     return finish(model, card, out, DECODER_IMAGES * images // IMAGES, work, resume, n)
 

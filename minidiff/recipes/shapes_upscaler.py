@@ -3,7 +3,8 @@
     python -m minidiff.recipes.shapes_upscaler
 
 A diffusion model of large pictures, with the small one as its condition; noise is added to the small ones in training,
-so that it can follow a model that draws small pictures less than perfectly.
+so that it can follow a model that draws small pictures less than perfectly. Two trainings, one after the other: in the
+first, clean small pictures are as rare as any other level; in the second, half of them are clean.
 """
 
 from __future__ import annotations
@@ -29,12 +30,17 @@ CONFIG = UNetConfig(channels=3, low=3, width=64, mults=(1, 2), blocks=1, head_di
 SCHEDULE, PREDICT = Schedule.linear(1000), "v"
 TOP = 100  # the highest level of noise on the small pictures in training
 LR, EMA_DECAY, STEPS = 3e-3, 0.998, 10
+CLEAN, CLEAN_IMAGES, CLEAN_LR = 0.5, 200_000, 1.5e-3
 TEST_SEED, NOISE_SEED = 41, 2_000_000
 
 
-def loss(factor: int = FACTOR, top: int = TOP) -> DiffusionLoss:
-    """Of a model of "x" that sees what is left of it at a lower resolution, with noise up to level `top`."""
-    small = data.degrade(factor, SCHEDULE.q_sample, top)
+def loss(factor: int = FACTOR, top: int = TOP, clean: float = 0.0) -> DiffusionLoss:
+    """Of a model of "x" that sees what is left of it at a lower resolution.
+
+    Args:
+        factor, top, clean: as for `minidiff.data.degrade`.
+    """
+    small = data.degrade(factor, SCHEDULE.q_sample, top, clean)
     return DiffusionLoss(SCHEDULE, predict=PREDICT, prepare=data.compose(data.only("x"), small))
 
 
@@ -85,26 +91,71 @@ def evaluate(model: nn.Module, split: str = "unseen", n: int = 2000) -> dict[str
     return {"n": n, "steps": STEPS, **fidelity(known.x, found), **attributes_kept(known.scenes, known.x, found)}
 
 
+def refine(
+    model: nn.Module, images: int = CLEAN_IMAGES, work: Path = Path("build/recipes"), resume: bool = False
+) -> nn.Module:
+    """The second training, with half of the small pictures clean.
+
+    Args:
+        model: trained by the first; changed in place.
+        images: seen.
+        work: folder of what an interrupted run goes on from, with `resume`.
+        resume: whether to.
+    """
+    model.train().requires_grad_(True)
+    return _fitted(model, images, loss(clean=CLEAN), CLEAN_LR, SEED + 1, work / f"{NAME}-clean.ckpt", resume)
+
+
+def _fitted(model, images: int, objective, lr: float, seed: int, checkpoint: Path, resume: bool) -> nn.Module:
+    steps = images // BATCH
+    ema, _ = fit(
+        model.to(memory_format=torch.channels_last), objective, ShapeBatches(SIZE, BATCH, seed=seed), steps, lr=lr,
+        warmup=min(200, steps // 2), ema_decay=EMA_DECAY, seed=seed, checkpoint=checkpoint, resume=resume,
+        label=checkpoint.stem,
+    )  # fmt: skip
+    return ema.model
+
+
+def finish(
+    model: nn.Module, card: dict, out: Path, images: int, work: Path, resume: bool, n: int = 2000
+) -> pretrained.Pretrained | None:
+    """Refines, measures, writes weights and card to `out`; None from all processes but the first.
+
+    Args:
+        model: of the first training.
+        card: what is known about it.
+        out: folder of the checkpoint.
+        images: seen by the second training.
+        work, resume: as for `refine`.
+        n: pictures of the measurement.
+    """
+    began = time.monotonic()
+    model = refine(model, images, work, resume)
+    if not is_main():
+        return None
+    card = {
+        **card, "clean": CLEAN, "clean_images_seen": images // BATCH * BATCH, "clean_lr": CLEAN_LR,
+        "clean_training_seconds": round(time.monotonic() - began), **provenance(),
+    }  # fmt: skip
+    shipped = pretrained.save(NAME, model.cpu(), card, folder=out)  # measured as shipped, in float16
+    return pretrained.save(NAME, shipped.model, {**card, "metrics": evaluate(shipped.model, n=n)}, folder=out)
+
+
 def train(
     out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False, n: int = 2000
 ) -> pretrained.Pretrained | None:
-    """Trains, measures, writes weights and card to `out`; None from all processes but the first.
+    """Trains twice, measures, writes weights and card to `out`; None from all processes but the first.
 
     Args:
         out: folder of the checkpoint.
-        images: seen in training.
+        images: seen in the first training; the second sees the same share of its own budget.
         work: folder of what an interrupted run goes on from, with `resume`.
+        resume: whether to.
         n: pictures of the measurement.
     """
     torch.manual_seed(SEED)
     steps, began = images // BATCH, time.monotonic()
-    ema, _ = fit(
-        UNet(CONFIG).to(memory_format=torch.channels_last), loss(), ShapeBatches(SIZE, BATCH, seed=SEED), steps, lr=LR,
-        warmup=min(200, steps // 2), ema_decay=EMA_DECAY, seed=SEED, checkpoint=work / f"{NAME}.ckpt", resume=resume,
-        label=NAME,
-    )  # fmt: skip
-    if not is_main():
-        return None
+    model = _fitted(UNet(CONFIG), images, loss(), LR, SEED, work / f"{NAME}.ckpt", resume)
     card = {
         "recipe": "minidiff.recipes.shapes_upscaler",
         "data": f"caption world, training scenes of one and two objects, plain style, {SIZE}x{SIZE}; no captions",
@@ -114,10 +165,8 @@ def train(
         "images_seen": steps * BATCH,
         "training_seconds": round(time.monotonic() - began),
         "lr": LR,
-        **provenance(),
     }
-    shipped = pretrained.save(NAME, ema.model.cpu(), card, folder=out)  # measured as shipped, in float16
-    return pretrained.save(NAME, shipped.model, {**card, "metrics": evaluate(shipped.model, n=n)}, folder=out)
+    return finish(model, card, out, CLEAN_IMAGES * images // IMAGES, work, resume, n)
 
 
 if __name__ == "__main__":

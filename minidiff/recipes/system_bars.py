@@ -89,6 +89,15 @@ def kept(path: Path, make) -> dict:
     return json.loads(path.read_text("utf-8"))
 
 
+def result_name(bar: str) -> str:
+    """Under which a bar is recorded.
+
+    >>> result_name("two objects, held-out pairs")
+    '09_bar_two_objects_held_out_pairs'
+    """
+    return "09_bar_" + bar.replace(",", "").replace(" ", "_").replace("-", "_")
+
+
 def report_bars(rows: dict[str, dict], numbers: dict[str, int]) -> None:
     """Writes one result for each bar."""
     for name, found in rows.items():
@@ -99,7 +108,7 @@ def report_bars(rows: dict[str, dict], numbers: dict[str, int]) -> None:
             f"{found['reconstructed']['all']:.4f}"
         )
         record(
-            f"09_bar_{name.replace(', ', '_').replace(' ', '_').replace('-', '_')}", found["system"]["all"],
+            result_name(name), found["system"]["all"],
             interval=tuple(found["system"]["interval"]), floor=found["true"]["all"], source="recipe system_bars",
             seed=base.TEST_SEED, claim=4, holds=found["system"]["interval"][0] >= bound, note=note, figure="section 7",
         )  # fmt: skip

@@ -169,3 +169,32 @@ def test_a_broken_live_slider_is_found(show, old, new):
     page = show(SLIDER.replace(old, new)).page
     with pytest.raises((AssertionError, TimeoutError)):
         widgets.slide(page.locator(".widget-vbox"), seconds=0.5)
+
+
+# What ipywidgets makes of a text field, a button and a picture.
+STUDIO = """<div class="widget-vbox"><input type="text" value="a star"><button>Draw</button><div id="p"></div></div>
+<script>
+const field = document.querySelector("input"), place = document.querySelector("#p");
+const show = () => {
+  if (field.value.includes("gren")) place.innerHTML = '<div role="alert">the nearest it knows: green</div>';
+  else place.innerHTML = `<img alt="" src="data:image/png;base64,${field.value.length}">`;
+};
+document.querySelector("button").onclick = show;
+show();
+</script>"""
+
+
+def test_a_studio_is_used(show):
+    widgets.press(show(STUDIO).page.locator(".widget-vbox"))
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [("onclick", "onpaste"), ('role="alert"', ""), ("show();\n", "show(); field.onchange = show;\n")],
+    ids=["the button does nothing", "no error is shown", "it draws by itself"],
+)
+def test_a_broken_studio_is_found(show, old, new):
+    assert old in STUDIO
+    page = show(STUDIO.replace(old, new)).page
+    with pytest.raises((AssertionError, TimeoutError)):
+        widgets.press(page.locator(".widget-vbox"), seconds=0.5)

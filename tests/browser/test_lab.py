@@ -23,6 +23,7 @@ ANSWERED = {
     "04": ("mean_iou", "recall", None),
     "05": ("contrastive_loss", "pictures_only", "film"),
     "06": ("kl_to_normal", "mean_over_places", "film"),
+    "09": ("guided_halves", "swapped", "studio"),
 }
 # The one picture that a lesson asks another host for; the book leaves its cell out.
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
@@ -79,11 +80,12 @@ def test_lesson_in_jupyterlab(notebook, lesson):
     name, misconception, moving = ANSWERED[lesson]
     found = {
         "film": note.page.locator(".jp-OutputArea .minidiff-player"),
-        "widget": note.page.locator(".jp-OutputArea .widget-vbox"),
+        "widget": note.page.locator(".jp-OutputArea .widget-vbox:not(:has(button))"),
+        "studio": note.page.locator(".jp-OutputArea .widget-vbox:has(button)"),
     }
     assert {kind for kind, figures in found.items() if figures.count()} == ({moving} if moving else set())
     if moving:
-        {"film": widgets.drive, "widget": widgets.slide}[moving](found[moving].first)
+        {"film": widgets.drive, "widget": widgets.slide, "studio": widgets.press}[moving](found[moving].first)
 
     [exercise] = [e for e in exercises(lesson) if e.name == name]
     source, diagnosis = exercise.wrong[misconception or next(iter(exercise.wrong))]

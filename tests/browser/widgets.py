@@ -98,6 +98,35 @@ def slide(box, seconds: float = SECONDS) -> None:
     expect(picture).not_to_have_attribute("src", start, timeout=wait)
 
 
+def press(box, seconds: float = SECONDS) -> None:
+    """Write another text into the field of a figure of several controls, press its button, and see the picture follow.
+
+    Args:
+        box: Playwright's locator of the `.widget-vbox` that `studio` makes where a kernel runs.
+        seconds: how long to wait for what must come.
+
+    Raises:
+        AssertionError: if a control is missing, the picture stays as it was, or an error is not shown.
+    """
+    field, button, picture = box.locator("input[type=text]"), box.get_by_role("button"), box.locator("img")
+    wait = 1000 * seconds
+    expect(button).to_be_enabled(timeout=wait)
+    text, start = field.input_value(), picture.get_attribute("src")
+    field.fill("a large green star in the centre")
+    field.press("Tab")
+    assert picture.get_attribute("src") == start, "it draws before the button is pressed"
+    button.click()
+    expect(picture).not_to_have_attribute("src", start, timeout=wait)
+    field.fill("a large gren star")
+    field.press("Tab")
+    button.click()
+    expect(box.get_by_role("alert")).to_contain_text("green", timeout=wait)
+    field.fill(text)
+    field.press("Tab")
+    button.click()
+    expect(picture).to_have_attribute("src", start, timeout=wait)
+
+
 def unfold(fold, seconds: float = SECONDS) -> str:
     """Open a fold with the mouse; returns the text that it held back.
 

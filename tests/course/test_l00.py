@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from minidiff.course import Lesson, gallery
+from minidiff.course import Lesson, gallery, l00_models
 from minidiff.course import l00_helpers as show
 from minidiff.data import shapes
 
@@ -73,3 +73,30 @@ def test_marks_are_a_table_of_the_results(tmp_path):
     (tmp_path / "scene_reader_right.json").write_text(json.dumps(content))
     text = gallery.marks(tmp_path)
     assert "| clean, one object | 99.12 % | 100.00 % |" in text and "*Reader version 7.*" in text
+
+
+def test_three_kinds_of_models_are_compared_with_their_numbers():
+    found = l00_models.compared({"GAN": 0.0004, "diffusion": 0.02}).source
+    assert "0.4 ms" in found and "20.0 ms" in found and "50 times" in found
+    for name, key in (("01_toy_modes", "covers"), ("05_word_order", "CBOW swap_told_apart")):
+        value = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))["value"][key]
+        assert (f"{value:.1f}" if value > 1 else f"{value:.1%}") in found
+    assert {len(line.split(" | ")) for line in found.splitlines()[2:]} == {4}
+
+
+def test_without_results_the_table_has_dashes(monkeypatch, tmp_path):
+    monkeypatch.setenv("MINIDIFF_RESULTS", str(tmp_path))
+    assert "recall - after" in l00_models.compared({"GAN": 0.001, "diffusion": 0.01}).source
+
+
+def test_a_pass_is_quicker_than_many():
+    found = l00_models.seconds_a_digit(4, steps=5)
+    assert 0 < found["GAN"] < found["diffusion"]
+
+
+def test_words_are_rows():
+    mask = torch.arange(6)[None] < 4
+    l00_models.words(torch.randn(1, 6, 9), mask, ["<begin>", "a", "star", "<end>"])
+    axes = plt.gcf().axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["<begin>", "a", "star", "<end>"]
+    assert axes.images[0].get_array().shape == (4, 9)

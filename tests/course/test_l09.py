@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from untrained import untrained
 
 from minidiff.course import Lesson
 from minidiff.course import l09_helpers as show
@@ -11,8 +12,6 @@ from minidiff.data.shapes import tokenizer
 from minidiff.diffusion import classifier_free, timesteps
 from minidiff.diffusion.denoiser import Prediction
 from minidiff.models.layers import Attention
-
-from untrained import untrained
 
 pytestmark = pytest.mark.usefixtures("no_window")
 

@@ -1,0 +1,96 @@
+"""What is measured of a whole system: bars, sweeps, and the text encoder exchanged; with systems of no training."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from minidiff import pretrained
+from minidiff.data.shapes import tokenizer
+from minidiff.models.autoencoder import Autoencoder, AutoencoderConfig
+from minidiff.models.unet import UNet, UNetConfig
+from minidiff.pipelines import StableDiffusion
+from minidiff.recipes import stable_diffusion, system_bars, text_encoder_swap
+
+SMALL = UNetConfig(channels=4, width=16, mults=(1, 2), blocks=1, attention=(1,), head_dim=8, text=128)
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    torch.manual_seed(0)
+    real, decoder = pretrained.load, Autoencoder(AutoencoderConfig(width=8, mults=(1, 2), patch=4, groups=4)).eval()
+
+    def load(name, **options):
+        return pretrained.Pretrained(decoder, {}) if name == "shapes-autoencoder" else real(name, **options)
+
+    monkeypatch.setattr(pretrained, "load", load)
+    monkeypatch.setattr(stable_diffusion, "CONFIG", SMALL)
+    options = stable_diffusion.OPTIONS._replace(steps=2)
+    monkeypatch.setattr(stable_diffusion, "OPTIONS", options)
+    return StableDiffusion(tokenizer(), real("mini-clip").model, UNet(SMALL).eval(), decoder, options)
+
+
+def recorded(folder):
+    return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+
+
+@pytest.fixture
+def results(monkeypatch, tmp_path):
+    monkeypatch.setenv("MINIDIFF_RECORD", "1")
+    monkeypatch.setenv("MINIDIFF_PROFILE", "laptop")
+    monkeypatch.setenv("MINIDIFF_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+def test_a_bar_has_its_floors_and_interval(untrained, results):
+    found = system_bars.bar(untrained, "unseen", 1, 24)
+    assert found["true"]["all"] == 1 and found["system"]["all"] == 0
+    assert found["system"]["interval"][0] == 0 < found["system"]["interval"][1] < 0.25
+    system_bars.report_bars({"one object": found}, {"one object": 24})
+    made = recorded(results)["09_bar_one_object"]
+    assert made["value"] == 0 and made["floor"] == 1 and made["holds"] is False and made["claim"] == 4
+    assert made["note"].startswith("24 captions") and float(made["note"].split()[-1]) == found["reconstructed"]["all"]
+
+
+def test_the_bars_ask_for_what_the_training_measured(untrained):
+    scenes = stable_diffusion.wanted(12, "unseen", 2)
+    bar = system_bars.bar(untrained, "unseen", 2, 12)
+    again = stable_diffusion.evaluate(untrained, "unseen", 12)
+    assert {f"{key}_2": value for key, value in bar["system"].items() if key != "interval"}.items() <= again.items()
+    assert all(len(scene.things) == 2 for scene in scenes)
+
+
+def test_a_sweep_changes_one_option(untrained, results):
+    seen = []
+    real = untrained.trajectory
+
+    def watched(text, **options):
+        seen.append(options["steps"])
+        return real(text, **options)
+
+    untrained.trajectory = watched
+    row = system_bars.sweep(untrained, "steps", 3, 6)
+    assert set(seen) == {3} and {"all_1", "all_2", "distance_1", "processor_seconds_a_picture"} <= set(row)
+    system_bars.report_sweep("09_steps", {"3": row}, 6)
+    assert recorded(results)["09_steps_distance_1"]["value"] == {"3": row["distance_1"]}
+
+
+def test_a_finished_row_is_read_back(tmp_path):
+    made = []
+    for _ in range(2):
+        assert system_bars.kept(tmp_path / "row.json", lambda: made.append(1) or {"a": 1}) == {"a": 1}
+    assert made == [1]
+
+
+def test_encoders_are_exchanged_and_all_else_is_the_same(untrained, results, tmp_path):
+    rows = {
+        name: text_encoder_swap.row(name, images=64, n=6, pictures=40, work=tmp_path / "work")
+        for name in text_encoder_swap.ENCODERS
+    }
+    again = text_encoder_swap.row("bag of words", images=64, n=6, pictures=40, work=tmp_path / "work")
+    assert again == rows["bag of words"] and {"all_1", "all_2", "held_out_all_1"} <= set(again)
+    text_encoder_swap.report(rows, n=6)
+    made = recorded(results)["09_text_encoder_all_2"]
+    assert set(made["value"]) == {"Transformer", "bag of words"} and made["holds"] is False and made["claim"] == 5
