@@ -37,8 +37,8 @@ def last_run() -> str:
 
 
 def write(folder: Path) -> None:
-    """Write the API pages, and into `folder` what other pages include: claims, last run, progress, the gallery."""
-    from minidiff.course import gallery
+    """Write the API pages, and into `folder` what other pages include: claims, boards, last run, gallery."""
+    from minidiff.course import gallery, leaderboard
     from minidiff.course.claims import table
 
     (folder / "static").mkdir(parents=True, exist_ok=True)
@@ -50,6 +50,7 @@ def write(folder: Path) -> None:
     for part in api.PARTS:
         (ROOT / f"{api.docname(part)}.md").write_text(api.page(part), encoding="utf-8")
     (folder / "claims.md").write_text(table(ROOT / "results", "../notebooks"), encoding="utf-8")
+    (folder / "leaderboard.md").write_text(leaderboard.table(ROOT / "results"), encoding="utf-8")
     (folder / "last-run.md").write_text(last_run(), encoding="utf-8")
     (folder / "caption-world-marks.md").write_text(gallery.marks(ROOT / "results"), encoding="utf-8")
     gallery.write(folder)

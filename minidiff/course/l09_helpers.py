@@ -157,7 +157,8 @@ def sweeps(panels: Mapping[str, str]) -> None:
         column[1].set_xticks(range(len(settings)), settings)
     axes[0, 0].set_ylabel("all attributes right")
     axes[1, 0].set_ylabel("Frechet distance")
-    axes[0, 0].legend()
+    if axes[0, 0].lines:
+        axes[0, 0].legend()
 
 
 def density(x: Tensor, mean: float, variance: float) -> Tensor:

@@ -70,6 +70,14 @@ TABLE: dict[str, dict[str, tuple[int, int, int]]] = {
         "scenes": (10, 200, 1000),  # unseen scenes that go through the bundled decoders
         "frames": (3, 13, 25),  # frames of the player
     },
+    "07": {
+        "digits": (120, 2000, 5000),  # pictures in each set of digits
+        "draws": (2, 8, 20),  # samples of each size
+        "halves": (4, 50, 50),  # random halves behind an interval
+        "steps": (3, 250, 400),  # of an attack on a metric
+        "attacked": (40, 300, 1000),  # pictures of noise that fool a distance
+        "scenes": (12, 300, 1000),  # scenes that CLIP score is tried on
+    },
     "09": {
         "line": (500, 20000, 20000),  # numbers that the toy draws
         "steps": (4, 700, 3000),  # optimizer steps of the small model

@@ -23,6 +23,7 @@ ANSWERED = {
     "04": ("mean_iou", "recall", None),
     "05": ("contrastive_loss", "pictures_only", "film"),
     "06": ("kl_to_normal", "mean_over_places", "film"),
+    "07": ("precision", "itself_counts", None),
     "09": ("guided_halves", "swapped", "studio"),
 }
 # The one picture that a lesson asks another host for; the book leaves its cell out.
