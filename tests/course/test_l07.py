@@ -1,5 +1,8 @@
 """Lesson 07: what its helpers do to pictures and scores, and how its answers agree with the package."""
 
+import json
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import pytest
 import torch
@@ -9,6 +12,7 @@ from minidiff.course import Lesson
 from minidiff.course import l07_helpers as show
 from minidiff.data import shapes
 
+RESULTS = Path(__file__).parents[2] / "results"
 pytestmark = pytest.mark.usefixtures("no_window")
 
 
@@ -97,3 +101,21 @@ def test_the_bias_is_predicted():
 def test_bars_are_drawn():
     show.bars({"a": 0.3, "b": 0.8}, "share", chance=0.5)
     assert len(plt.gcf().axes[0].patches) == 2
+
+
+def test_recorded_marks_of_clip_score_come_out_again():
+    row = json.loads((RESULTS / "07_clip_score_notices.json").read_text("utf-8"))
+    seed = row["provenance"]["seed"]
+    scenes, rng = shapes.sample(600, "unseen", objects=2, seed=seed), torch.Generator().manual_seed(seed)
+    scenes = [s for s in scenes if s.things[0].colour != s.things[1].colour][:300]
+    wrong = [show.mistakes(scene, rng) for scene in scenes]
+    clip, said = pretrained.load("mini-clip").model, shapes.captions(scenes, seed=seed)
+    with torch.no_grad():
+        texts = clip.encode_text(shapes.tokenizer()(said)["tokens"])
+
+        def score(drawn):
+            images = clip.encode_image(shapes.draw(drawn, 32, seed=seed))
+            return torch.nn.functional.cosine_similarity(images, texts)
+
+        better = (score(scenes) > score([found["relation"] for found in wrong])).double().mean().item()
+    assert better == pytest.approx(row["value"]["relation"], abs=0.01)

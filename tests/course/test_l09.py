@@ -1,5 +1,8 @@
 """Lesson 09: what its helpers train and draw, and how it agrees with the package."""
 
+import json
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import pytest
 import torch
@@ -12,7 +15,9 @@ from minidiff.data.shapes import tokenizer
 from minidiff.diffusion import classifier_free, timesteps
 from minidiff.diffusion.denoiser import Prediction
 from minidiff.models.layers import Attention
+from minidiff.recipes import stable_diffusion, system_bars
 
+RESULTS = Path(__file__).parents[2] / "results"
 pytestmark = pytest.mark.usefixtures("no_window")
 
 
@@ -92,3 +97,11 @@ def test_drawings_work(tmp_path, monkeypatch):
     show.judged(x.x, x.captions, shapes.read(x.x))
     show.heard(x.x[0], ["red", "star"], torch.rand(2, 8, 8))
     assert len(plt.gcf().axes) == 7 and len(tokenizer()) == 72
+
+
+def test_a_recorded_floor_comes_out_again():
+    row = json.loads((RESULTS / "09_bar_held_out_pairs.json").read_text("utf-8"))
+    scenes = stable_diffusion.wanted(system_bars.HELD_OUT, "held_out", 1)
+    x = shapes.draw(scenes, stable_diffusion.SIZE, seed=stable_diffusion.TEST_SEED)
+    right = shapes.agreement(scenes, shapes.read(x))["all"].double().mean().item()
+    assert right == pytest.approx(row["floor"], abs=0.006)
