@@ -4,21 +4,27 @@
 
 Two frozen text towers of the same width, from the same training: mini-CLIP's Transformer, and a bag of words (CBOW),
 which hands on a vector for each word and does not know their order. Each model sees a quarter of the images of the
-bundled one. A finished row is kept under build/recipes/swap, and an interrupted one goes on from its checkpoint there.
-Writes the results whose names begin with 09_text_encoder.
+bundled one, and is judged twice: by the reader, which refuses what is drawn imprecisely, and by the frozen classifier
+of the caption world, which says of every picture what it shows first, second, and how they stand. A finished row is
+kept under build/recipes/swap, and an interrupted one goes on from its checkpoint there. Writes the results whose names
+begin with 09_text_encoder.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from minidiff import data, pretrained
-from minidiff.data.shapes import tokenizer
+from minidiff.data.shapes import ATTRIBUTES, COLOURS, SHAPES, SIZES, Scene, attributes, tokenizer
 from minidiff.metrics import wilson
 from minidiff.models.unet import UNet
 from minidiff.pipelines import StableDiffusion
@@ -31,6 +37,42 @@ from minidiff.training.checkpoint import write_atomic
 ENCODERS = {"Transformer": mini_clip.NAME, "bag of words": mini_clip_cbow.NAME}
 IMAGES, N, HELD_OUT = base.IMAGES // 4, 500, 200
 WORK = Path("build/recipes/swap")
+
+
+@functools.cache
+def _pool(pictures: int) -> data.Batch:
+    return base.pool(pretrained.load(shapes_autoencoder.NAME).model, pictures)
+
+
+@torch.no_grad()
+def told_apart(scenes: Sequence[Scene], x: Tensor) -> dict[str, float]:
+    """Share of stated attributes that the bundled classifier finds likelier than their alternatives.
+
+    The first object of a pair is the one that is left or above; so colours that change places count as wrong.
+
+    Args:
+        scenes: N, complete ones. x: [N,3,64,64] in [-1,1].
+    """
+    judge = pretrained.load("shapes-classifier").model
+    logits = torch.cat([judge(F.avg_pool2d(part, 2)) for part in x.split(500)])
+    stated, groups = attributes(scenes) > 0.5, {}
+    for i, name in enumerate(ATTRIBUTES):
+        groups.setdefault(_group(name), []).append(i)
+    hits: dict[str, list[Tensor]] = {}
+    for group, columns in groups.items():
+        asked = stated[:, columns]
+        there = asked.any(1)
+        right = logits[:, columns].argmax(1) == asked.long().argmax(1)
+        hits.setdefault(group.split()[-1], []).append(right[there])
+    return {name: torch.cat(parts).double().mean().item() for name, parts in hits.items() if sum(map(len, parts))}
+
+
+def _group(attribute: str) -> str:
+    which, _, value = attribute.partition(" ")
+    if which in ("first", "second"):
+        kinds = {"shape": SHAPES, "colour": COLOURS, "size": SIZES}
+        return f"{which} {next(kind for kind, known in kinds.items() if value in known)}"
+    return "place" if which == "at" else "relation" if attribute in ("left of", "above") else "background"
 
 
 def row(name: str, images: int = IMAGES, n: int = N, pictures: int = base.POOL, work: Path = WORK) -> dict[str, float]:
@@ -49,7 +91,7 @@ def row(name: str, images: int = IMAGES, n: int = N, pictures: int = base.POOL, 
     torch.manual_seed(base.SEED)
     clip, autoencoder = (pretrained.load(part).model for part in (ENCODERS[name], shapes_autoencoder.NAME))
     unet, steps = UNet(base.CONFIG).to(memory_format=torch.channels_last), max(2, images // base.BATCH)
-    loader = data.Batches(base.pool(autoencoder, pictures), base.BATCH, seed=base.SEED, check=False)
+    loader = data.Batches(_pool(pictures), base.BATCH, seed=base.SEED, check=False)
     ema, _ = fit(
         unet, base.loss(clip), loader, steps, lr=base.LR, warmup=min(500, max(1, steps // 4)),
         ema_decay=base.EMA_DECAY, seed=base.SEED, checkpoint=path.with_suffix(".ckpt"),
@@ -58,6 +100,10 @@ def row(name: str, images: int = IMAGES, n: int = N, pictures: int = base.POOL, 
     pipe = StableDiffusion(tokenizer(), clip, ema.model, autoencoder, base.OPTIONS)
     found = base.evaluate(pipe, "unseen", n)
     found |= {f"held_out_{key}": value for key, value in base.evaluate(pipe, "held_out", min(n, HELD_OUT)).items()}
+    for objects in (1, 2):
+        scenes = base.wanted(n, "unseen", objects)
+        told = told_apart(scenes, base.paint(pipe)(scenes))
+        found |= {f"classifier_{key}_{objects}": value for key, value in told.items()}
     write_atomic(path, json.dumps(found).encode())
     return found
 
@@ -72,8 +118,8 @@ def report(rows: dict[str, dict[str, float]], n: int = N) -> None:
     for figure in next(iter(rows.values())):
         value = {name: found[figure] for name, found in rows.items()}
         extra = {}
-        if figure == "all_2":
-            low = {name: wilson(round(share * n), n) for name, share in value.items()}
+        if figure == "classifier_colour_2":
+            low = {name: wilson(round(share * 2 * n), 2 * n) for name, share in value.items()}  # two colours a picture
             extra = {"claim": 5, "holds": low["Transformer"][0] > low["bag of words"][1], "figure": "section 9"}
         record(
             f"09_text_encoder_{figure}", value, seed=base.SEED, source="recipe text_encoder_swap", images=IMAGES,

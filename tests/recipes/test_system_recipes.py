@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from minidiff import pretrained
-from minidiff.data.shapes import tokenizer
+from minidiff.data.shapes import captioned, tokenizer
 from minidiff.models.autoencoder import Autoencoder, AutoencoderConfig
 from minidiff.models.unet import UNet, UNetConfig
 from minidiff.pipelines import StableDiffusion
@@ -85,6 +85,7 @@ def test_a_finished_row_is_read_back(tmp_path):
 
 
 def test_encoders_are_exchanged_and_all_else_is_the_same(untrained, results, tmp_path):
+    text_encoder_swap._pool.cache_clear()
     rows = {
         name: text_encoder_swap.row(name, images=64, n=6, pictures=40, work=tmp_path / "work")
         for name in text_encoder_swap.ENCODERS
@@ -92,5 +93,15 @@ def test_encoders_are_exchanged_and_all_else_is_the_same(untrained, results, tmp
     again = text_encoder_swap.row("bag of words", images=64, n=6, pictures=40, work=tmp_path / "work")
     assert again == rows["bag of words"] and {"all_1", "all_2", "held_out_all_1"} <= set(again)
     text_encoder_swap.report(rows, n=6)
-    made = recorded(results)["09_text_encoder_all_2"]
+    made = recorded(results)["09_text_encoder_classifier_colour_2"]
     assert set(made["value"]) == {"Transformer", "bag of words"} and made["holds"] is False and made["claim"] == 5
+
+
+def test_a_classifier_tells_attributes_apart_and_which_object_has_them():
+    known = captioned(60, "unseen", size=64, objects=2, seed=5)
+    right = text_encoder_swap.told_apart(known.scenes, known.x)
+    assert set(right) == {"shape", "colour", "size", "relation", "background"} and min(right.values()) > 0.9
+    swapped = text_encoder_swap.told_apart([scene.swapped() for scene in known.scenes], known.x)
+    assert swapped["background"] == right["background"] and swapped["colour"] < 0.4
+    one = captioned(30, "unseen", size=64, objects=1, seed=5)
+    assert text_encoder_swap.told_apart(one.scenes, one.x)["place"] > 0.9
