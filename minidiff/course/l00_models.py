@@ -75,11 +75,11 @@ def compared(seconds: dict[str, float]) -> Folded:
     )
     weakness = (
         f"may collapse: of 8 clusters it found {_number(toy, 'collapses')} in a bad setting, "
-        f"{_number(toy, 'covers')} in a good one ({_lesson('01')})",
+        f"{_number(toy, 'covers')} in a good one (means of 5 runs; {_lesson('01')})",
         f"slow: {times['diffusion']:.1f} ms a digit in 25 steps, {times['diffusion'] / times['GAN']:.0f} times the "
         "GAN's, just now",
-        f"the order of words: tells {swaps[0]} of swapped scenes apart, without a Transformer {swaps[1]} "
-        f"({_lesson('05')})",
+        f"the order of words: of scenes with two objects exchanged it tells {swaps[0]} apart, without a Transformer "
+        f"{swaps[1]} ({_lesson('05')})",
     )
     rows = {
         "what it is for": (

@@ -28,7 +28,7 @@ class Options(NamedTuple):
     T: int = 1000  # levels of the linear schedule
     predict: Target = "v"
     steps: int = 25
-    scale: float = 3.0
+    scale: float = 2.0
 
 
 @dataclass

@@ -30,7 +30,7 @@ CONFIG = UNetConfig(channels=3, low=3, width=64, mults=(1, 2), blocks=1, head_di
 SCHEDULE, PREDICT = Schedule.linear(1000), "v"
 TOP = 100  # the highest level of noise on the small pictures in training
 LR, EMA_DECAY, STEPS = 3e-3, 0.998, 10
-CLEAN, CLEAN_IMAGES, CLEAN_LR = 0.5, 200_000, 1.5e-3
+CLEAN, CLEAN_IMAGES, CLEAN_LR = 0.5, 100_000, 1.5e-3
 TEST_SEED, NOISE_SEED = 41, 2_000_000
 
 
