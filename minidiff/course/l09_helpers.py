@@ -179,7 +179,7 @@ def bars() -> None:
             )
 
 
-def judged(x: Tensor, captions: Sequence[str], readings: Sequence[shapes.Reading], width: int = 26) -> None:
+def judged(x: Tensor, captions: Sequence[str], readings: Sequence[shapes.Reading], width: int = 20) -> None:
     """Draw pictures in a row, with what was asked for above and what the reader says below.
 
     Args:
@@ -192,7 +192,7 @@ def judged(x: Tensor, captions: Sequence[str], readings: Sequence[shapes.Reading
     for axis, picture, asked, reading in zip(axes.flat, x, captions, readings):
         axis.imshow(to_unit(picture).permute(1, 2, 0))
         axis.set_axis_off()
-        axis.set_title("\n".join(textwrap.wrap(asked, width)), fontsize=7.5)
+        axis.set_title("\n".join(textwrap.wrap(asked, width)), fontsize=7)
         found = shapes.caption(reading.scene) if reading.scene else reading.reason
         text = "\n".join(textwrap.wrap(f"read: {found}", width))
-        axis.text(0.5, -0.05, text, transform=axis.transAxes, ha="center", va="top", fontsize=7.5)
+        axis.text(0.5, -0.05, text, transform=axis.transAxes, ha="center", va="top", fontsize=7)
