@@ -1,4 +1,4 @@
-"""Exercises of lesson 07 on sample size, kernels, neighbours, classes and captions."""
+"""Exercises of lesson 07 on kernels, neighbours, classes and captions."""
 
 import math
 
@@ -6,55 +6,6 @@ import torch
 from torch import Tensor
 
 from minidiff.course.exercise import Exercise
-
-_ENDLESS = "def endless(d1, n1, d2, n2):\n"
-
-ENDLESS = Exercise(
-    id="07.endless",
-    title="what endlessly many pictures would score",
-    prompt="""\
-A Frechet distance of N pictures is too large, to first order by something over N: $d(N) = d_\\infty + c / N$. Two
-measurements, `d1` with `n1` pictures and `d2` with `n2`, are two equations with two unknowns. Return $d_\\infty$.""",
-    minutes=6,
-    difficulty=2,
-    starter='''\
-def endless(d1, n1, d2, n2):
-    """Distances d1, d2 of n1 and n2 pictures, four numbers -> the distance of endlessly many."""
-    raise NotImplementedError
-''',
-    solution='''\
-def endless(d1, n1, d2, n2):
-    """The straight line through both points over 1/N, read off at 0."""
-    slope = (d1 - d2) / (1 / n1 - 1 / n2)
-    return d1 - slope / n1
-''',
-    hints=("Over $1/N$ the formula is a straight line. Where on it are endlessly many pictures?",
-           "First the slope $c$, from the difference of the two equations."),
-    wrong={
-        "over_n": (
-            _ENDLESS + "    slope = (d1 - d2) / (n1 - n2)\n    return d1 - slope * n1\n",
-            "You drew the line over N; at N = 0 there are no pictures at all. It is straight over 1/N.",
-        ),
-        "root": (
-            _ENDLESS + "    slope = (d1 - d2) / (n1**-0.5 - n2**-0.5)\n    return d1 - slope * n1**-0.5\n",
-            "Noise falls with the root of N. This is bias, and falls with N.",
-        ),
-        "mean": (
-            _ENDLESS + "    return (n1 * d1 + n2 * d2) / (n1 + n2)\n",
-            "A mean of two that are too large is too large.",
-        ),
-        "wrong_way": (
-            _ENDLESS + "    slope = (d1 - d2) / (1 / n1 - 1 / n2)\n    return d1 + slope / n1\n",
-            "You walked away from endlessly many: take the bias off, do not add it.",
-        ),
-    },
-    probes=lambda rng: [
-        (round(3 + torch.rand(1, generator=rng).item(), 3), 500, 2.4, 2000),
-        (5.25, 300, round(1 + torch.rand(1, generator=rng).item(), 3), 700),
-    ],
-    oracle=lambda d1, n1, d2, n2: (n2 * d2 - n1 * d1) / (n2 - n1),
-)  # fmt: skip
-
 
 def _true_kernel(x: Tensor, y: Tensor) -> Tensor:
     def k(a: list[float], b: list[float]) -> float:
