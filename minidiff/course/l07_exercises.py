@@ -1,4 +1,4 @@
-"""The exercises of lesson 07 on Gaussians and samples of them; those on neighbours, kernels and scores are in `l07_scores`."""
+"""The exercises of lesson 07 on Gaussians and samples; those on neighbours, kernels and scores are in `l07_scores`."""
 
 import torch
 from torch import Tensor

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from minidiff.course.exercise import Exercise
 
+
 def _true_kernel(x: Tensor, y: Tensor) -> Tensor:
     def k(a: list[float], b: list[float]) -> float:
         return (sum(p * q for p, q in zip(a, b)) / len(a) + 1) ** 3

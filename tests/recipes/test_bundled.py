@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -23,9 +24,19 @@ def painter():
     return pretrained.load("mnist-ddpm")
 
 
+def size(name):
+    return (pretrained.CHECKPOINTS / f"{name}.safetensors").stat().st_size
+
+
+def test_the_whole_system_is_small():
+    parts = json.loads((pretrained.CHECKPOINTS / "stable-diffusion.json").read_text("utf-8"))["parts"]
+    assert sum(map(size, parts.values())) <= 16_000_000
+
+
 @pytest.mark.parametrize("name", pretrained.names())
 def test_a_checkpoint_is_small_and_its_card_complete(name):
-    assert (pretrained.CHECKPOINTS / f"{name}.safetensors").stat().st_size <= 6_000_000
+    decoder = name.endswith(("autoencoder", "upscaler"))
+    assert size(name) <= (6_000_000 if decoder else 8_000_000)
     card = pretrained.load(name).card
     assert {"recipe", "data", "seed", "batch", "images_seen", "training_seconds", "versions", "hardware"} <= set(card)
     assert card["metrics"]
