@@ -80,3 +80,30 @@ def inline(text: str) -> str:
             part = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", part)
             parts[i] = re.sub(r"(?<!\w)\*([^*]+)\*", r"<em>\1</em>", part)
     return "".join(parts)
+
+
+def tables(markdown: str) -> Shown:
+    """Markdown of headings, pipe tables and paragraphs as HTML, which every front end shows alike; links become text.
+
+    >>> tables("| a | **b** |\\n|---|---|\\n| 1 | [two](x.ipynb) |").html
+    '<table><tr><td>a</td><td><strong>b</strong></td></tr><tr><td>1</td><td>two</td></tr></table>'
+    """
+    text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", markdown).strip()
+    out, rows = [], []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("|"):
+            if set(line) - set("|-: "):
+                cells = [_bold(html.escape(cell.strip())) for cell in line.strip("|").split("|")]
+                rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+            continue
+        if rows:
+            out.append(f"<table>{''.join(rows)}</table>")
+            rows = []
+        if line.strip():
+            words = _bold(html.escape(line.lstrip("# ")))
+            out.append(f"<p><strong>{words}</strong></p>" if line.startswith("#") else f"<p>{words}</p>")
+    return Shown("".join(out), text)
+
+
+def _bold(text: str) -> str:
+    return re.sub(r"\*(.+?)\*", r"<em>\1</em>", re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text))

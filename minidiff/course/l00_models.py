@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from minidiff import pretrained
-from minidiff.course.display import Folded
+from minidiff.course.display import Shown, tables
 from minidiff.diffusion import Schedule, clipped, ddim, denoiser, final, given
 from minidiff.recipes import results
 
@@ -56,8 +56,8 @@ def seconds_a_digit(n: int, device: str | torch.device = "cpu", steps: int = 25)
     return found
 
 
-def compared(seconds: dict[str, float]) -> Folded:
-    """The table of GAN, diffusion and CLIP, each number with a link to the lesson that measured it.
+def compared(seconds: dict[str, float]) -> Shown:
+    """The table of GAN, diffusion and CLIP, each number with the lesson that measured it.
 
     Args:
         seconds: of `seconds_a_digit`.
@@ -98,7 +98,7 @@ def compared(seconds: dict[str, float]) -> Folded:
         ),
     }  # fmt: skip
     head = ["| | GAN | diffusion | CLIP |", "|---|---|---|---|"]
-    return Folded("\n".join([*head, *(f"| **{name}** | {' | '.join(cells)} |" for name, cells in rows.items())]))
+    return tables("\n".join([*head, *(f"| **{name}** | {' | '.join(cells)} |" for name, cells in rows.items())]))
 
 
 LESSONS = {"01": "01_gan", "03": "03_ddpm_training", "05": "05_clip_contrastive_learning"}

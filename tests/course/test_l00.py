@@ -76,7 +76,7 @@ def test_marks_are_a_table_of_the_results(tmp_path):
 
 
 def test_three_kinds_of_models_are_compared_with_their_numbers():
-    found = l00_models.compared({"GAN": 0.0004, "diffusion": 0.02}).source
+    found = l00_models.compared({"GAN": 0.0004, "diffusion": 0.02}).text
     assert "0.4 ms" in found and "20.0 ms" in found and "50 times" in found
     for name, key in (("01_toy_modes", "covers"), ("05_word_order", "CBOW swap_told_apart")):
         value = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))["value"][key]
@@ -86,7 +86,7 @@ def test_three_kinds_of_models_are_compared_with_their_numbers():
 
 def test_without_results_the_table_has_dashes(monkeypatch, tmp_path):
     monkeypatch.setenv("MINIDIFF_RESULTS", str(tmp_path))
-    assert "recall - after" in l00_models.compared({"GAN": 0.001, "diffusion": 0.01}).source
+    assert "recall - after" in l00_models.compared({"GAN": 0.001, "diffusion": 0.01}).text
 
 
 def test_a_pass_is_quicker_than_many():
