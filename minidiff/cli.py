@@ -160,15 +160,14 @@ def _generate(args: argparse.Namespace) -> None:
 
     device = _device(args.device)
     pipe = pipelines.load(args.system).to(device)
-    seeds = range(args.seed, args.seed + args.number)
-    wanted = [(caption, seed) for caption in args.caption for seed in seeds]
-    pipe.read(args.caption)  # a word that it does not know is said before the work
-    found = []
+    wanted = [(caption, args.seed + i) for caption in args.caption for i in range(args.number)]
+    said, seeds = zip(*wanted)
+    text, found = pipe.read(said), []  # a word that it does not know is said before the work
     steps = args.steps or pipe.options.steps
     with tqdm(total=steps * -(-len(wanted) // TOGETHER), desc="drawing", unit="step", file=sys.stderr) as bar:
         for i in range(0, len(wanted), TOGETHER):
-            captions, chosen = zip(*wanted[i : i + TOGETHER])
-            for step in pipe.trajectory(pipe.read(captions), steps=steps, scale=args.scale, seeds=chosen):
+            some = {name: value[i : i + TOGETHER] for name, value in text.items()}
+            for step in pipe.trajectory(some, steps=steps, scale=args.scale, seeds=seeds[i : i + TOGETHER]):
                 bar.update()
                 last = step
             found.append(pipe.decode(last.x).cpu())

@@ -93,17 +93,13 @@ def tables(markdown: str) -> Shown:
     for line in [*text.splitlines(), ""]:
         if line.startswith("|"):
             if set(line) - set("|-: "):
-                cells = [_bold(html.escape(cell.strip())) for cell in line.strip("|").split("|")]
+                cells = [inline(cell.strip()) for cell in line.strip("|").split("|")]
                 rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
             continue
         if rows:
             out.append(f"<table>{''.join(rows)}</table>")
             rows = []
         if line.strip():
-            words = _bold(html.escape(line.lstrip("# ")))
+            words = inline(line.lstrip("# "))
             out.append(f"<p><strong>{words}</strong></p>" if line.startswith("#") else f"<p>{words}</p>")
     return Shown("".join(out), text)
-
-
-def _bold(text: str) -> str:
-    return re.sub(r"\*(.+?)\*", r"<em>\1</em>", re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text))

@@ -71,10 +71,7 @@ class Explorer:
         return element(lambda: self.frame(i), self.captions[i], self.alt, self.width)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
-        bundle: dict = dict(self.film._repr_mimebundle_())
-        if has_kernel():
-            bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self.widget().model_id}
-        return bundle
+        return bundle(self.film, self.widget)
 
     def __repr__(self) -> str:
         return self.film.text
@@ -143,6 +140,19 @@ def _kept(values: int, captions: int, frames: int, first: int) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, values - 1, min(frames, values))} | {first})
 
 
+def bundle(film: Player, widget: Callable[[], object]) -> dict:
+    """What a front end is sent of a figure: the film, and where a kernel runs the live twin as well.
+
+    Args:
+        film: the kernel-free twin.
+        widget: () -> a new widget.
+    """
+    sent = dict(film._repr_mimebundle_())
+    if _has_kernel():
+        sent[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": widget().model_id}
+    return sent
+
+
 def element(frame: Callable[[], np.ndarray], caption: str, alt: str, width: int) -> str:
     """The HTML of a picture, or of the error that its making raised.
 
@@ -177,7 +187,7 @@ def _address(pixels: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def has_kernel() -> bool:
+def _has_kernel() -> bool:
     """Whether a notebook's kernel runs this, and not a plain Python or a terminal."""
     try:
         from IPython import get_ipython

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
@@ -163,19 +162,20 @@ def sweeps(panels: Mapping[str, str]) -> None:
 
 def density(x: Tensor, mean: float, variance: float) -> Tensor:
     """Of N(mean, variance) at x."""
-    return (-((x - mean) ** 2) / (2 * variance)).exp() / (2 * math.pi * variance) ** 0.5
+    return torch.distributions.Normal(mean, variance**0.5).log_prob(x).exp()
 
 
 def bars() -> None:
     """Print what was recorded of the finished system, with intervals and both floors."""
     print(f"{'recorded':29} all right   95 % interval      true pictures: as they are   after the decoder   captions")
+    after, numbers = (results.find(f"09_bars_{figure}") for figure in ("reconstructed", "captions"))
     for name in system_bars.BARS:
-        found = results.find(system_bars.result_name(name))
-        if found:
+        found = results.find(f"09_bar_{results.slug(name)}")
+        if found and after and numbers:
             low, high = found["interval"]
             print(
                 f"{name:29} {found['value']:8.1%}   [{low:.1%}, {high:.1%}]   {found['floor']:26.1%} "
-                f"{float(found['note'].split()[-1]):19.1%}   {found['note'].split()[0]:>8}"
+                f"{after['value'][name]:19.1%}   {numbers['value'][name]:8.0f}"
             )
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidiff.course.explore import drawn, element, has_kernel
+from minidiff.course.explore import bundle, drawn, element
 from minidiff.course.player import Player, player
-from minidiff.course.stored import WIDGET
 
 Setting = Mapping[str, object]
 
@@ -69,10 +68,7 @@ class Studio:
         return ipywidgets.VBox([heading, *fields.values(), button, picture])
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
-        bundle: dict = dict(self.film._repr_mimebundle_())
-        if has_kernel():
-            bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self.widget().model_id}
-        return bundle
+        return bundle(self.film, self.widget)
 
     def __repr__(self) -> str:
         return self.film.text

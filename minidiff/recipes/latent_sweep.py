@@ -11,7 +11,6 @@ goes on where it stopped. Writes the results whose names begin with 06_kl.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 
@@ -26,10 +25,9 @@ from minidiff.models.unet import UNet, UNetConfig
 from minidiff.objectives import AutoencoderLoss, DiffusionLoss
 from minidiff.recipes.mnist_autoencoder import CONFIG
 from minidiff.recipes.mnist_ddpm import share_right
-from minidiff.recipes.results import record
+from minidiff.recipes.results import kept, record
 from minidiff.recipes.shapes_autoencoder import fidelity, fit_autoencoder, rate, reconstructed
 from minidiff.training import fit
-from minidiff.training.checkpoint import write_atomic
 
 WEIGHTS = (0.0, 1e-2, 1.0)
 SEED, BATCH, IMAGES, PAINTED, N = 0, 32, 24_000, 40_000, 2000
@@ -75,9 +73,10 @@ def robustness(autoencoder: Autoencoder, x: Tensor, sigma: float = NOISE) -> flo
 
 def row(weight: float, images: int = IMAGES, painted: int = PAINTED, n: int = N, work: Path = WORK) -> dict[str, float]:
     """One weight, trained and measured, or read back from `work` if that was done before."""
-    path = work / f"kl_{weight:g}_{images}_{painted}_{n}.json"
-    if path.exists():
-        return json.loads(path.read_text("utf-8"))
+    return kept(work / f"kl_{weight:g}_{images}_{painted}_{n}.json", lambda: _row(weight, images, painted, n))
+
+
+def _row(weight: float, images: int, painted: int, n: int) -> dict[str, float]:
     torch.manual_seed(SEED)
     train, test = data.load("mnist", "train"), data.load("mnist", "test")
     steps = max(2, images // BATCH)
@@ -89,7 +88,7 @@ def row(weight: float, images: int = IMAGES, painted: int = PAINTED, n: int = N,
     judge, y = pretrained.load("mnist-classifier").model, torch.arange(n) % 10
     drawn = paint(latent_model(autoencoder, painted), autoencoder, y)
     real = moments(features(judge.features, x))
-    found = {
+    return {
         **fidelity(x, reconstructed(autoencoder, x)),
         "nats_a_picture": rate(autoencoder, x),
         "scale": scale,
@@ -98,8 +97,6 @@ def row(weight: float, images: int = IMAGES, painted: int = PAINTED, n: int = N,
         "frechet_distance_of_drawn_digits": _distance(real, judge, drawn),
         "drawn_as_asked": share_right(judge, drawn, y),
     }
-    write_atomic(path, json.dumps(found).encode())
-    return found
 
 
 def _distance(real, judge, x: Tensor) -> float:

@@ -24,7 +24,7 @@ from minidiff.models.image_encoders import ViTConfig
 from minidiff.models.text_encoders import TextTransformerConfig
 from minidiff.objectives import CLIPLoss
 from minidiff.recipes.command import command
-from minidiff.recipes.provenance import is_main, provenance
+from minidiff.recipes.provenance import is_main, provenance, ship
 from minidiff.recipes.shapes_classifier import soften
 from minidiff.training import EMA, History, Turn, run, warmup_cosine
 
@@ -169,8 +169,7 @@ def train(
         "lr": lr,
         **provenance(),
     }
-    shipped = pretrained.save(name, found.model.cpu(), card, folder=out)  # measured as shipped, in float16
-    return pretrained.save(name, shipped.model, {**card, "metrics": evaluate(shipped.model, "unseen", n)}, folder=out)
+    return ship(name, found.model, card, out, lambda shipped: evaluate(shipped, "unseen", n))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from minidiff.models.autoencoder import Autoencoder, AutoencoderConfig, measure_
 from minidiff.objectives import AutoencoderLoss
 from minidiff.recipes.command import command
 from minidiff.recipes.mnist_ddpm import share_right
-from minidiff.recipes.provenance import is_main, provenance
+from minidiff.recipes.provenance import is_main, provenance, ship
 from minidiff.recipes.shapes_autoencoder import fidelity, fit_autoencoder, rate, reconstructed
 
 NAME, SEED, BATCH, IMAGES = "mnist-autoencoder", 0, 32, 120_000
@@ -65,8 +65,7 @@ def train(
         "scale": measure_scale(model, digits["x"][:2000]),
         **provenance(),
     }
-    shipped = pretrained.save(NAME, model, card, folder=out)  # measured as shipped, in float16
-    return pretrained.save(NAME, shipped.model, {**card, "metrics": evaluate(shipped.model, n)}, folder=out)
+    return ship(NAME, model, card, out, lambda shipped: evaluate(shipped, n))
 
 
 if __name__ == "__main__":

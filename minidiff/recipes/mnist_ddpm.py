@@ -28,7 +28,7 @@ from minidiff.metrics import features, frechet_distance, moments, precision_reca
 from minidiff.models.unet import UNet, UNetConfig
 from minidiff.objectives import DiffusionLoss
 from minidiff.recipes.command import command
-from minidiff.recipes.provenance import is_main, provenance
+from minidiff.recipes.provenance import is_main, provenance, ship
 from minidiff.training import fit
 
 NAME, SEED, BATCH, IMAGES = "mnist-ddpm", 0, 128, 1_280_000
@@ -128,8 +128,7 @@ def train(
         "training_loss": sum(history["loss"][-500:]) / len(history["loss"][-500:]),
         **provenance(),
     }
-    shipped = pretrained.save(NAME, ema.model, card, folder=out)  # measured as shipped, in float16
-    return pretrained.save(NAME, shipped.model, {**card, "metrics": evaluate(shipped.model, n)}, folder=out)
+    return ship(NAME, ema.model, card, out, lambda shipped: evaluate(shipped, n))
 
 
 if __name__ == "__main__":

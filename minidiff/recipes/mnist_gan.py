@@ -20,7 +20,7 @@ from minidiff.models.gan import Discriminator, DiscriminatorConfig, Generator, G
 from minidiff.objectives import NON_SATURATING, CriticLoss, Game, GeneratorLoss
 from minidiff.recipes.command import command
 from minidiff.recipes.gan_measures import confidence, measure
-from minidiff.recipes.provenance import is_main, provenance
+from minidiff.recipes.provenance import is_main, provenance, ship
 from minidiff.training import EMA, History, Turn, run
 
 NAME, SEED, SAMPLES = "mnist-gan", 0, 1_000_000  # the last: first seed of the pictures of a test run
@@ -189,8 +189,7 @@ def train(
         "training_seconds": round(time.monotonic() - began),
         **provenance(),
     }
-    shipped = pretrained.save(NAME, made.ema.model.cpu(), card, folder=out)  # measured as shipped, in float16
-    return pretrained.save(NAME, shipped.model, {**card, "metrics": evaluate(shipped.model, n)}, folder=out)
+    return ship(NAME, made.ema.model, card, out, lambda shipped: evaluate(shipped, n))
 
 
 def _unlabelled(batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from torch import nn
 
 import minidiff
+from minidiff import pretrained
 
 
 def provenance() -> dict:
@@ -25,6 +28,22 @@ def provenance() -> dict:
         },
         "hardware": hardware(),
     }
+
+
+def ship(
+    name: str, model: nn.Module, card: dict, out: Path, measure: Callable[[nn.Module], dict]
+) -> pretrained.Pretrained:
+    """Writes weights and card, measures what was written, and adds the metrics to the card.
+
+    Args:
+        name: of the checkpoint.
+        model: trained.
+        card: all that is to be said but the metrics.
+        out: folder of the checkpoint.
+        measure: the model as shipped, in float16 and back -> metrics.
+    """
+    shipped = pretrained.save(name, model.cpu(), card, folder=out).model
+    return pretrained.save(name, shipped, {**card, "metrics": measure(shipped)}, folder=out)
 
 
 def is_main() -> bool:

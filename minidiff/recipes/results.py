@@ -8,12 +8,13 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from minidiff.recipes.provenance import provenance
+from minidiff.training.checkpoint import write_atomic
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,6 +89,27 @@ def find(name: str) -> dict | None:
     """The recorded result of that name, or None where this machine has none, as beside an installed package."""
     path = folder() / f"{name}.json"
     return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
+def kept(path: Path, make: Callable[[], dict]) -> dict:
+    """A row of numbers that takes long: what `make()` returns, or what it returned when the file was written.
+
+    Args:
+        path: a JSON file, written whole or not at all.
+        make: () -> what JSON can hold.
+    """
+    if not path.exists():
+        write_atomic(path, json.dumps(make()).encode())
+    return json.loads(path.read_text("utf-8"))
+
+
+def slug(text: str) -> str:
+    """Text as part of a result's or a file's name.
+
+    >>> slug("mnist-ddpm, no guidance, 50 steps")
+    'mnist-ddpm_no_guidance_50_steps'
+    """
+    return re.sub(r"[^\w-]+", "_", text)
 
 
 def _run() -> dict[str, object]:

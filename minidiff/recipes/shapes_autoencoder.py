@@ -3,8 +3,7 @@
     python -m minidiff.recipes.shapes_autoencoder
 
 Two trainings, one after the other: the whole, then the decoder alone, with the encoder frozen and errors of coarse
-pictures weighed as well. The second changes no latent, so what was trained on them stays valid. Published decoders were
-finished in the same way (Rombach et al., 2022, and the weights that followed it).
+pictures weighed as well. The second changes no latent, so what was trained on them stays valid.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from minidiff.models.autoencoder import Autoencoder, AutoencoderConfig, measure_
 from minidiff.models.classifier import Classifier
 from minidiff.objectives import AutoencoderLoss
 from minidiff.recipes.command import command
-from minidiff.recipes.provenance import is_main, provenance
+from minidiff.recipes.provenance import is_main, provenance, ship
 from minidiff.training import Fitted, fit
 
 NAME, SEED, SIZE, BATCH, IMAGES = "shapes-autoencoder", 0, 64, 16, 320_000
@@ -149,8 +148,7 @@ def finish(
         **card, "decoder_images_seen": images // BATCH * BATCH, "decoder_lr": DECODER_LR, "coarse": COARSE,
         "decoder_training_seconds": round(time.monotonic() - began), **provenance(),
     }  # fmt: skip
-    shipped = pretrained.save(NAME, model.cpu(), card, folder=out)  # measured as shipped, in float16
-    return pretrained.save(NAME, shipped.model, {**card, "metrics": evaluate(shipped.model, n=n)}, folder=out)
+    return ship(NAME, model, card, out, lambda shipped: evaluate(shipped, n=n))
 
 
 def train(

@@ -21,7 +21,7 @@ from minidiff.diffusion import Schedule, clipped, consistent, ddim, denoiser, fi
 from minidiff.models.unet import UNet, UNetConfig
 from minidiff.objectives import DiffusionLoss
 from minidiff.recipes.command import command
-from minidiff.recipes.provenance import is_main, provenance
+from minidiff.recipes.provenance import is_main, provenance, ship
 from minidiff.recipes.shapes_autoencoder import attributes_kept, fidelity
 from minidiff.training import fit
 
@@ -137,8 +137,7 @@ def finish(
         **card, "clean": CLEAN, "clean_images_seen": images // BATCH * BATCH, "clean_lr": CLEAN_LR,
         "clean_training_seconds": round(time.monotonic() - began), **provenance(),
     }  # fmt: skip
-    shipped = pretrained.save(NAME, model.cpu(), card, folder=out)  # measured as shipped, in float16
-    return pretrained.save(NAME, shipped.model, {**card, "metrics": evaluate(shipped.model, n=n)}, folder=out)
+    return ship(NAME, model, card, out, lambda shipped: evaluate(shipped, n=n))
 
 
 def train(

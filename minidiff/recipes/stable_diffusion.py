@@ -25,7 +25,7 @@ from minidiff.pipelines import StableDiffusion
 from minidiff.pipelines.stable_diffusion import Options
 from minidiff.recipes import mini_clip, shapes_autoencoder
 from minidiff.recipes.command import command
-from minidiff.recipes.provenance import is_main, provenance
+from minidiff.recipes.provenance import is_main, provenance, ship
 from minidiff.training import fit
 from minidiff.training.checkpoint import write_atomic
 
@@ -90,9 +90,15 @@ def evaluate(pipe: StableDiffusion, split: str = "unseen", n: int = 1000) -> dic
     """
     found = {}
     for objects in (1, 2):
-        right = confirmed(wanted(n, split, objects), paint(pipe))
-        found |= {f"{name}_{objects}": part.double().mean().item() for name, part in right.items() if len(part)}
+        scenes = wanted(n, split, objects)
+        right = agreement(scenes, read(paint(pipe)(scenes)))
+        found |= {f"{name}_{objects}": value for name, value in shares(right).items()}
     return found
+
+
+def shares(right: dict[str, Tensor]) -> dict[str, float]:
+    """Of what `agreement` gives, the share that is right of each attribute that is stated at all."""
+    return {name: part.double().mean().item() for name, part in right.items() if len(part)}
 
 
 def wanted(n: int, split: str, objects: int) -> list[Scene]:
@@ -118,11 +124,6 @@ def paint(pipe: StableDiffusion, batch: int = 50, **options) -> Callable[[list[S
     return painted
 
 
-def confirmed(scenes: list[Scene], painted: Callable[[list[Scene]], Tensor]) -> dict[str, Tensor]:
-    """What the reader confirms of scenes in the pictures that are made of them, as `agreement` gives it."""
-    return agreement(scenes, read(painted(scenes)))
-
-
 def assemble(unet: nn.Module) -> StableDiffusion:
     """The system of the bundled text encoder and decoder, and a U-Net."""
     clip, autoencoder = (pretrained.load(name).model for name in (mini_clip.NAME, shapes_autoencoder.NAME))
@@ -142,14 +143,9 @@ def train(
         n: captions of each measurement.
         pictures: different ones among the images.
     """
-    torch.manual_seed(SEED)
-    steps, began = images // BATCH, time.monotonic()
-    whole = assemble(UNet(CONFIG).to(memory_format=torch.channels_last))
-    loader = data.Batches(pool(whole.autoencoder, pictures), BATCH, seed=SEED, check=False)
-    ema, _ = fit(
-        whole.unet, loss(whole.clip), loader, steps, lr=LR, warmup=min(500, max(1, steps // 4)), ema_decay=EMA_DECAY,
-        seed=SEED, checkpoint=work / f"{NAME}.ckpt", resume=resume, label=NAME,
-    )  # fmt: skip
+    began = time.monotonic()
+    clip, autoencoder = (pretrained.load(name).model for name in (mini_clip.NAME, shapes_autoencoder.NAME))
+    model = fit_unet(clip, pool(autoencoder, pictures), images, work / f"{NAME}.ckpt", resume, label=NAME)
     if not is_main():
         return None
     card = {
@@ -159,17 +155,44 @@ def train(
         "diffusion": {"schedule": "linear", "T": OPTIONS.T, "predict": OPTIONS.predict, "dropped": DROP},
         "seed": SEED,
         "batch": BATCH,
-        "images_seen": steps * BATCH,
+        "images_seen": images // BATCH * BATCH,
         "training_seconds": round(time.monotonic() - began),
         "lr": LR,
         **provenance(),
     }
-    shipped = pretrained.save(NAME, ema.model.cpu(), card, folder=out)  # measured as shipped, in float16
-    pipe = assemble(shipped.model)
-    metrics = {split: evaluate(pipe, split, n if split == "unseen" else n // 5) for split in ("unseen", "held_out")}
-    made = pretrained.save(NAME, shipped.model, {**card, "metrics": metrics}, folder=out)
-    bundle(pipe, out)
+    numbers = {"unseen": n, "held_out": n // 5}
+    made = ship(
+        NAME, model, card, out,
+        lambda shipped: {split: evaluate(assemble(shipped), split, k) for split, k in numbers.items()},
+    )  # fmt: skip
+    bundle(assemble(made.model), out)
     return made
+
+
+def fit_unet(
+    clip: CLIP, latents: data.Batch, images: int, checkpoint: Path, resume: bool = False, label: str = ""
+) -> nn.Module:
+    """Trains a U-Net of latents on captions that a frozen text tower reads, with this recipe's settings.
+
+    Args:
+        clip: of which the text tower is used.
+        latents: of `pool`.
+        images: seen.
+        checkpoint: what an interrupted training goes on from, with `resume`.
+        resume: whether to.
+        label: of the progress bar.
+
+    Returns:
+        The averaged model, in eval mode.
+    """
+    torch.manual_seed(SEED)
+    model, steps = UNet(CONFIG).to(memory_format=torch.channels_last), max(2, images // BATCH)
+    loader = data.Batches(latents, BATCH, seed=SEED, check=False)
+    ema, _ = fit(
+        model, loss(clip), loader, steps, lr=LR, warmup=min(500, max(1, steps // 4)), ema_decay=EMA_DECAY, seed=SEED,
+        checkpoint=checkpoint, resume=resume, label=label,
+    )  # fmt: skip
+    return ema.model
 
 
 def bundle(pipe: StableDiffusion, out: Path) -> None:

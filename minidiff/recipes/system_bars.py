@@ -11,7 +11,7 @@ with 09_bar, 09_guidance and 09_steps.
 from __future__ import annotations
 
 import argparse
-import json
+import functools
 import os
 import time
 from pathlib import Path
@@ -23,10 +23,9 @@ from minidiff.data.shapes import draw as draw_scenes
 from minidiff.metrics import share
 from minidiff.pipelines import StableDiffusion
 from minidiff.recipes import stable_diffusion as base
-from minidiff.recipes.results import record
+from minidiff.recipes.results import kept, record, slug
 from minidiff.recipes.shapes_autoencoder import reconstructed
 from minidiff.recipes.three_ways import distance
-from minidiff.training.checkpoint import write_atomic
 
 BARS = {"one object": ("unseen", 1, 0.95), "two objects": ("unseen", 2, 0.70), "held-out pairs": ("held_out", 1, 0.70),
         "two objects, held-out pairs": ("held_out", 2, 0.70)}  # fmt: skip
@@ -56,9 +55,8 @@ def bar(pipe: StableDiffusion, split: str, objects: int, n: int) -> dict[str, di
     ways = {"system": base.paint(pipe), "true": true, "reconstructed": again}
     found = {}
     for name, painted in ways.items():
-        right = base.confirmed(scenes, painted)
-        shares = {key: part.double().mean().item() for key, part in right.items() if len(part)}
-        found[name] = {**shares, "interval": list(share(right["all"].tolist(), scenes))}
+        right = agreement(scenes, read(painted(scenes)))
+        found[name] = {**base.shares(right), "interval": list(share(right["all"].tolist(), scenes))}
     return found
 
 
@@ -70,58 +68,50 @@ def sweep(pipe: StableDiffusion, name: str, value: float, n: int) -> dict[str, f
         name: "scale" or "steps". value: of that option.
         n: validation captions of each kind.
     """
-    found, began, seconds = {}, time.process_time(), 0.0
+    found, seconds = {}, 0.0
     for objects in (1, 2):
         scenes = base.wanted(n, "validation", objects)
         began = time.process_time()
         x = base.paint(pipe, **{name: value})(scenes)
         seconds += time.process_time() - began
         found[f"all_{objects}"] = agreement(scenes, read(x))["all"].double().mean().item()
-        real = captioned(2000, "validation", size=base.SIZE, objects=objects, seed=base.TEST_SEED + 9).x
-        found[f"distance_{objects}"] = distance(real, x)
+        found[f"distance_{objects}"] = distance(_real(objects), x)
     return {**found, "processor_seconds_a_picture": seconds / (2 * n)}
 
 
-def kept(path: Path, make) -> dict:
-    """What `make()` returned, now or when the file was written."""
-    if not path.exists():
-        write_atomic(path, json.dumps(make()).encode())
-    return json.loads(path.read_text("utf-8"))
-
-
-def result_name(bar: str) -> str:
-    """Under which a bar is recorded.
-
-    >>> result_name("two objects, held-out pairs")
-    '09_bar_two_objects_held_out_pairs'
-    """
-    return "09_bar_" + bar.replace(",", "").replace(" ", "_").replace("-", "_")
+@functools.cache
+def _real(objects: int) -> Tensor:
+    return captioned(2000, "validation", size=base.SIZE, objects=objects, seed=base.TEST_SEED + 9).x
 
 
 def report_bars(rows: dict[str, dict], numbers: dict[str, int]) -> None:
-    """Writes one result for each bar."""
+    """Writes one result for each bar, and two for all: what the autoencoder leaves of true pictures, and how many."""
+    for figure, value in (
+        ("reconstructed", {name: found["reconstructed"]["all"] for name, found in rows.items()}), ("captions", numbers),
+    ):  # fmt: skip
+        record(f"09_bars_{figure}", value, source="recipe system_bars", seed=base.TEST_SEED)
     for name, found in rows.items():
         bound = BARS[name][2]
         note = (
             f"{numbers[name]} captions, one picture each; shape, colour, size, position or relation, number and "
-            "background right; the floor is true pictures of the same scenes, and after the autoencoder they have "
-            f"{found['reconstructed']['all']:.4f}"
+            "background right; the floor is true pictures of the same scenes, see also 09_bars_reconstructed"
         )
         record(
-            result_name(name), found["system"]["all"],
+            f"09_bar_{slug(name)}", found["system"]["all"],
             interval=tuple(found["system"]["interval"]), floor=found["true"]["all"], source="recipe system_bars",
             seed=base.TEST_SEED, claim=4, holds=found["system"]["interval"][0] >= bound, note=note, figure="section 7",
         )  # fmt: skip
 
 
-def report_sweep(prefix: str, rows: dict[str, dict[str, float]], n: int) -> None:
-    """Writes one result for each figure of a sweep, with a number for each setting."""
+def report_sweep(prefix: str, rows: dict[str, dict[str, float]], n: int, other: str) -> None:
+    """Writes one result for each figure of a sweep, with a number for each setting; `other`: what stayed as it was."""
+    note = (
+        f"{n} validation captions of one object and {n} of two; {other}; distance in the bundled classifier's features "
+        "of pictures averaged to 32x32"
+    )
     for figure in next(iter(rows.values())):
-        record(
-            f"{prefix}_{figure}", {setting: found[figure] for setting, found in rows.items()}, seed=base.TEST_SEED,
-            source="recipe system_bars", note=f"{n} validation captions of one object and {n} of two; distance in the "
-            "bundled classifier's features of pictures averaged to 32x32",
-        )  # fmt: skip
+        value = {setting: found[figure] for setting, found in rows.items()}
+        record(f"{prefix}_{figure}", value, seed=base.TEST_SEED, source="recipe system_bars", note=note)
 
 
 def main() -> None:
@@ -131,12 +121,14 @@ def main() -> None:
     os.environ["MINIDIFF_RECORD"] = "1"
     pipe = StableDiffusion.from_pretrained()
     if args.only != "bars":
-        for name, values, prefix in (("scale", SCALES, "09_guidance"), ("steps", STEPS, "09_steps")):
+        o, plans = pipe.options, (("scale", SCALES, "09_guidance"), ("steps", STEPS, "09_steps"))
+        others = {"scale": f"{o.steps} steps", "steps": f"guidance {o.scale:g}"}
+        for name, values, prefix in plans:
             rows = {
                 f"{v:g}": kept(WORK / f"{name}_{v:g}_{SWEPT}.json", lambda v=v, name=name: sweep(pipe, name, v, SWEPT))
                 for v in values
             }
-            report_sweep(prefix, rows, SWEPT)
+            report_sweep(prefix, rows, SWEPT, others[name])
     if args.only != "sweeps":
         numbers = {name: N if split == "unseen" else HELD_OUT for name, (split, _, _) in BARS.items()}
         rows = {}

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,15 +23,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minidiff import data, pretrained
-from minidiff.data.shapes import ATTRIBUTES, COLOURS, SHAPES, SIZES, Scene, attributes, tokenizer
+from minidiff.data.shapes import ATTRIBUTES, COLOURS, SHAPES, SIZES, Scene, agreement, attributes, read, tokenizer
 from minidiff.metrics import wilson
-from minidiff.models.unet import UNet
 from minidiff.pipelines import StableDiffusion
 from minidiff.recipes import mini_clip, mini_clip_cbow, shapes_autoencoder
 from minidiff.recipes import stable_diffusion as base
-from minidiff.recipes.results import record
-from minidiff.training import fit
-from minidiff.training.checkpoint import write_atomic
+from minidiff.recipes.results import kept, record, slug
 
 ENCODERS = {"Transformer": mini_clip.NAME, "bag of words": mini_clip_cbow.NAME}
 IMAGES, N, HELD_OUT = base.IMAGES // 4, 500, 200
@@ -85,26 +81,29 @@ def row(name: str, images: int = IMAGES, n: int = N, pictures: int = base.POOL, 
         pictures: different ones among the images.
         work: folder of rows and of what an interrupted run goes on from.
     """
-    path = work / f"{name.replace(' ', '_')}_{images}_{n}.json"
-    if path.exists():
-        return json.loads(path.read_text("utf-8"))
-    torch.manual_seed(base.SEED)
-    clip, autoencoder = (pretrained.load(part).model for part in (ENCODERS[name], shapes_autoencoder.NAME))
-    unet, steps = UNet(base.CONFIG).to(memory_format=torch.channels_last), max(2, images // base.BATCH)
-    loader = data.Batches(_pool(pictures), base.BATCH, seed=base.SEED, check=False)
-    ema, _ = fit(
-        unet, base.loss(clip), loader, steps, lr=base.LR, warmup=min(500, max(1, steps // 4)),
-        ema_decay=base.EMA_DECAY, seed=base.SEED, checkpoint=path.with_suffix(".ckpt"),
-        resume=path.with_suffix(".ckpt").exists(), label=name,
-    )  # fmt: skip
-    pipe = StableDiffusion(tokenizer(), clip, ema.model, autoencoder, base.OPTIONS)
-    found = base.evaluate(pipe, "unseen", n)
-    found |= {f"held_out_{key}": value for key, value in base.evaluate(pipe, "held_out", min(n, HELD_OUT)).items()}
+    path = work / f"{slug(name)}_{images}_{n}.json"
+
+    def made() -> dict[str, float]:
+        clip, autoencoder = (pretrained.load(part).model for part in (ENCODERS[name], shapes_autoencoder.NAME))
+        checkpoint = path.with_suffix(".ckpt")
+        unet = base.fit_unet(clip, _pool(pictures), images, checkpoint, checkpoint.exists(), label=name)
+        return measure(StableDiffusion(tokenizer(), clip, unet, autoencoder, base.OPTIONS), n)
+
+    return kept(path, made)
+
+
+def measure(pipe: StableDiffusion, n: int) -> dict[str, float]:
+    """What both judges say of a system's pictures: the reader, and on unseen scenes the classifier too.
+
+    Args:
+        pipe: the system. n: as for `row`.
+    """
+    found = {f"held_out_{key}": value for key, value in base.evaluate(pipe, "held_out", min(n, HELD_OUT)).items()}
     for objects in (1, 2):
         scenes = base.wanted(n, "unseen", objects)
-        told = told_apart(scenes, base.paint(pipe)(scenes))
-        found |= {f"classifier_{key}_{objects}": value for key, value in told.items()}
-    write_atomic(path, json.dumps(found).encode())
+        x = base.paint(pipe)(scenes)
+        found |= {f"{key}_{objects}": value for key, value in base.shares(agreement(scenes, read(x))).items()}
+        found |= {f"classifier_{key}_{objects}": value for key, value in told_apart(scenes, x).items()}
     return found
 
 

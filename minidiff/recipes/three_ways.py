@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
 import time
 from collections.abc import Callable
@@ -31,9 +30,8 @@ from minidiff.metrics import features, frechet_distance, moments
 from minidiff.models.unet import UNet, UNetConfig
 from minidiff.objectives import DiffusionLoss
 from minidiff.recipes import shapes_autoencoder, shapes_upscaler
-from minidiff.recipes.results import record
+from minidiff.recipes.results import kept, record, slug
 from minidiff.training import fit
-from minidiff.training.checkpoint import write_atomic
 
 SEED, SECONDS, SIZE, BATCH, N, STEPS = 0, 420.0, 64, 32, 1000, 25
 LR, EMA_DECAY, TRIAL = 2e-3, 0.998, 10
@@ -122,18 +120,17 @@ def draw(model: nn.Module, way: Way, known: Tensor, batch: int = 50) -> tuple[Te
 
 def row(name: str, way: Way, seconds: float = SECONDS, n: int = N, work: Path = WORK) -> dict[str, float]:
     """One way trained and measured, or read back from `work` if that was done before."""
-    path = work / f"{name.replace(' ', '_')}_{seconds:g}_{n}.json"
-    if path.exists():
-        return json.loads(path.read_text("utf-8"))
+    return kept(work / f"{slug(name)}_{seconds:g}_{n}.json", lambda: _row(way, seconds, n))
+
+
+def _row(way: Way, seconds: float, n: int) -> dict[str, float]:
     short, long = (train(way, steps)[1] for steps in (TRIAL, 4 * TRIAL))
     cost = (long - short) / (3 * TRIAL)  # of a warm step: what a run costs once is in both
     model, spent = train(way, max(2, int(seconds / cost)))
-    found = measure(model, way, n) | {
+    return measure(model, way, n) | {
         "training_seconds": spent, "steps": max(2, int(seconds / cost)), "seconds_a_step": cost,
         "parameters": sum(p.numel() for p in model.parameters()),
     }  # fmt: skip
-    write_atomic(path, json.dumps(found).encode())
-    return found
 
 
 def measure(model: nn.Module, way: Way, n: int = N) -> dict[str, float]:

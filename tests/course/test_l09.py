@@ -100,7 +100,7 @@ def test_drawings_work(tmp_path, monkeypatch):
 
 
 def test_a_recorded_floor_comes_out_again():
-    row = json.loads((RESULTS / "09_bar_held_out_pairs.json").read_text("utf-8"))
+    row = json.loads((RESULTS / "09_bar_held-out_pairs.json").read_text("utf-8"))
     scenes = stable_diffusion.wanted(system_bars.HELD_OUT, "held_out", 1)
     x = shapes.draw(scenes, stable_diffusion.SIZE, seed=stable_diffusion.TEST_SEED)
     right = shapes.agreement(scenes, shapes.read(x))["all"].double().mean().item()
