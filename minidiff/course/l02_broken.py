@@ -56,7 +56,7 @@ Give each of the five broken processes A to E the number of its cause:
 
 1. The pictures are in [0, 255] instead of [-1, 1].
 2. The variance $1-\\bar\\alpha_t$ is used where its root belongs.
-3. The level is scaled to [0, 1] first, and the table is looked up with the whole part of that.
+3. The level is scaled to [0, 1], cut down to a whole number, and only then scaled back to an index.
 4. The linear schedule is stretched to $T = 10$ by multiplying its betas by 100, so that the last one is 2.0.
 5. The table is kept in bfloat16, a number format with 8 significant bits.""",
     minutes=8,

@@ -37,7 +37,7 @@ COSINE = Exercise(
     title="the cosine schedule, with an end that can be used",
     prompt="""\
 Write equation (5). It gives $\\bar\\alpha_t$ directly, but its last value is zero: a level without any signal, at which
-nothing can be divided by $\\sqrt{\\bar\\alpha_T}$. The paper therefore goes a way round:
+nothing can be divided by $\\sqrt{\\bar\\alpha_T}$. The paper therefore takes a detour:
 
 1. take the one-step variances that belong to the curve, $\\beta_t = 1 - \\bar\\alpha_t / \\bar\\alpha_{t-1}$;
 2. clip them at `max_beta`;

@@ -139,7 +139,7 @@ def alpha_bar_table(betas):
         "noise_share": (
             "def alpha_bar_table(betas):\n"
             "    return torch.cat([betas.new_zeros(1), 1 - torch.cumprod(1 - betas, dim=0)])\n",
-            "That is the share of noise, 1 - alpha-bar: it must start at 1 and fall.",
+            "That is the share of noise, 1 - alpha-bar. The table holds the picture's share: it starts at 1 and falls.",
         ),
     },
     probes=lambda rng: [
@@ -200,7 +200,8 @@ def q_sample(x0, t, eps, alpha_bar):
     hints=(
         "`alpha_bar[t]` looks up one number for each picture: shape [B]. Which shape broadcasts against [B,C,H,W]?",
         "`.view(-1, 1, 1, 1)` makes it [B,1,1,1].",
-        "Which of $\\bar\\alpha_t$ and $1-\\bar\\alpha_t$ is a variance? Both are.",
+        "$\\bar\\alpha_t$ and $1-\\bar\\alpha_t$ are both variances. What multiplies a picture, "
+        "a variance or its root?",
         "The table is float64, the pictures are float32. Compute the roots first and cast them last: "
         "`.sqrt().to(x0.dtype)`.",
     ),

@@ -115,6 +115,30 @@ def mistakes(scene: shapes.Scene, rng: torch.Generator) -> dict[str, shapes.Scen
     return found
 
 
+def lookalikes(n: int, seed: int = 0) -> dict[str, Tensor]:
+    """Clouds of points that look different and have the mean 0 and the covariance I, each exactly.
+
+    Args:
+        n: points in a cloud. seed: of the points.
+
+    Returns:
+        name -> [n,2] float64.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    normal, u = torch.randn(3, n, 2, generator=rng, dtype=torch.float64), torch.rand(n, generator=rng).double()
+    angle, corner = 2 * torch.pi * u, normal[1].sign()
+    clouds = {
+        "Gaussian": normal[0],
+        "ring": torch.stack([angle.cos(), angle.sin()], dim=1) + 0.05 * normal[2],
+        "four heaps": corner + 0.15 * normal[2],
+    }
+    found = {}
+    for name, cloud in clouds.items():
+        off = cloud - cloud.mean(0)
+        found[name] = torch.linalg.solve_triangular(torch.linalg.cholesky(off.T.cov()), off.T, upper=False).T
+    return found
+
+
 def bias_curve(features: Tensor, others: Tensor, sizes: Sequence[int], draws: int = 5) -> dict[str, list[float]]:
     """Frechet distance between samples of one distribution against their size, measured and predicted.
 

@@ -26,7 +26,8 @@ GAUSSIAN = Exercise(
     prompt="""\
 Take the simplest case. Without a caption, x is N(0, 1); with it, N(m, s^2). Guidance at scale $w$ sharpens: it aims
 at the density proportional to $p(x \\mid c)^w \\, p(x)^{1-w}$. That is a normal distribution again. Return its mean
-and its variance. Everywhere $w / s^2 + 1 - w$ is positive.""",
+and its variance. You may take it that $w / s^2 + 1 - w$ is positive; otherwise there
+is no such density.""",
     minutes=9,
     difficulty=3,
     starter='''\
@@ -42,7 +43,7 @@ def guided_gaussian(m, s, w):
     return mean, 1 / precision
 ''',
     hints=(
-        "The logarithm of a normal density is $-(x - \\mu)^2 / 2\\sigma^2$ plus a constant: collect $x^2$ and $x$.",
+        "The logarithm of a normal density is $-(x - \\mu)^2 / (2\\sigma^2)$ plus a constant: collect $x^2$ and $x$.",
         "A power of a density multiplies its precision, one over the variance.",
         "In a product of normal densities, precisions add up, and so do precisions times means. The second mean is 0.",
     ),
@@ -95,7 +96,7 @@ def guided_halves(out, w):
 ''',
     solution='''\
 def guided_halves(out, w):
-    """Equation (3), for both halves of a batch."""
+    """Equation (2), for both halves of a batch."""
     with_caption, without = out.chunk(2)
     return without + w * (with_caption - without)
 ''',
@@ -137,7 +138,7 @@ LEVELS = Exercise(
     title="which levels to visit",
     prompt="""\
 A model was trained on T levels, a sampler makes `steps` moves. List the levels that it visits: from T to 0, both among
-them, in moves as equal as whole numbers allow. Round `T (1 - i / steps)` for i = 0, 1, ..., `steps`.""",
+them, in moves as equal as whole numbers allow: take evenly spaced numbers, and round each.""",
     minutes=4,
     difficulty=1,
     starter='''\
@@ -150,7 +151,10 @@ def levels(T, steps):
     """Evenly spaced numbers, rounded."""
     return [round(T * (1 - i / steps)) for i in range(steps + 1)]
 ''',
-    hints=("`steps` moves have `steps + 1` ends.", "`range(steps + 1)` ends with `steps`."),
+    hints=(
+        "`steps` moves have `steps + 1` ends.", "`range(steps + 1)` ends with `steps`.",
+        "Number i, from 0 to `steps`, is `T * (1 - i / steps)`, rounded.",
+    ),
     wrong={
         "no_end": (
             _LEVELS + "    return [round(T * (1 - i / steps)) for i in range(steps)]\n",

@@ -113,7 +113,8 @@ DROP = Exercise(
     title="a training step without a caption",
     prompt="""\
 Guidance needs a model that can also draw without a caption. So in training each caption, independently of the others,
-is replaced by the empty one with probability `p`: where its own number in `u`, uniform in [0, 1), lies below `p`.""",
+is replaced by the empty one with probability `p`: where its own number in `u`, uniform in [0, 1), lies below `p`.
+(The program replaces the row of `mask` with it; here the tokens are enough.)""",
     minutes=4,
     difficulty=1,
     starter='''\

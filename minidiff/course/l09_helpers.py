@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from minidiff import data
 from minidiff.course import plots
-from minidiff.course.l06_helpers import recorded
+from minidiff.course.sheets import recorded
 from minidiff.data import shapes, to_unit
 from minidiff.diffusion import Denoise, Prediction, Schedule, ddim, final
 from minidiff.models.unet import UNet, UNetConfig
@@ -166,7 +166,7 @@ def density(x: Tensor, mean: float, variance: float) -> Tensor:
 
 
 def bars() -> None:
-    """Print what was recorded of the finished system, with intervals and both floors."""
+    """Print what was recorded of the finished system, with intervals and both ceilings."""
     print(f"{'recorded':29} all right   95 % interval      true pictures: as they are   after the decoder   captions")
     after, numbers = (results.find(f"09_bars_{figure}") for figure in ("reconstructed", "captions"))
     for name in system_bars.BARS:

@@ -74,18 +74,22 @@ class Autoencoder(nn.Module):
         self.quant, self.post_quant = nn.Conv2d(2 * z, 2 * z, 1), nn.Conv2d(z, z, 1)
         self.register_buffer("scale", torch.tensor(1.0))
 
-    def forward(self, x: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, eps: Tensor | None = None, off: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Encodes and decodes.
 
         Args:
             x: [B,C,H,W].
             eps: noise like the latents, for a sample of them; None takes the mean.
+            off: what is added to the latents before they are decoded, in the units of `latents`.
 
         Returns:
             (reconstruction [B,C,H,W], mean and log-variance of the latents [B,Z,h,w] each).
         """
         posterior = self.encode(x)
         z = posterior.mean if eps is None else posterior.sample(eps)
+        z = z if off is None else z + off / self.scale
         return self.decode(z), posterior.mean, posterior.log_var
 
     def encode(self, x: Tensor) -> DiagonalGaussian:

@@ -26,6 +26,9 @@ class AutoencoderLoss:
         power: 1 for absolute errors, 2 for squared ones.
         coarse: weight of the same errors of both pictures at half their height and width, each square of four pixels
             one. Where an edge lies exactly is what the mean of its pixels says; single pixels may err the other way.
+        off: the decoder hears latents that are off by noise of up to this deviation, in the units of
+            `Autoencoder.latents`, as those of a generation model are (Zheng et al., 2025, section 4.3). Each sample has
+            a deviation of its own, off u^2 for a uniform u: half of them lie below a quarter of `off`.
         features: pictures -> feature maps, frozen, for a perceptual distance; None leaves it out.
         perceptual: weight of that distance.
         critic: pictures -> logits [B,...], held unwrapped, for an adversarial term: a reconstruction should look real.
@@ -40,6 +43,7 @@ class AutoencoderLoss:
     kl: float = 1e-6
     power: int = 1
     coarse: float = 0.0
+    off: float = 0.0
     features: Callable[[Tensor], Sequence[Tensor]] | None = None
     perceptual: float = 1.0
     critic: nn.Module | None = None
@@ -49,23 +53,24 @@ class AutoencoderLoss:
     def __post_init__(self):
         if self.power not in (1, 2):
             raise ValueError(f"power must be 1 or 2; got {self.power!r}")
-        for name in ("kl", "coarse", "perceptual", "adversarial"):
+        for name in ("kl", "coarse", "off", "perceptual", "adversarial"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0; got {getattr(self, name)!r}")
 
-    def terms(self, model: nn.Module, x: Tensor, eps: Tensor) -> dict[str, Tensor]:
+    def terms(self, model: nn.Module, x: Tensor, eps: Tensor, off: Tensor | None = None) -> dict[str, Tensor]:
         """Named terms of each sample, not reduced.
 
         Args:
             model: (x, eps) -> (reconstruction, mean, log-variance), as `Autoencoder`.
             x: [B,C,H,W].
             eps: noise like the latents.
+            off: what is added to the latents that are decoded; a third argument of the model.
 
         Returns:
             {"loss", "reconstruction", "kl"} and, where they are asked for, "coarse", "perceptual" and "adversarial":
             [B] each.
         """
-        found, mean, log_var = (part.float() for part in model(x, eps))
+        found, mean, log_var = (part.float() for part in (model(x, eps) if off is None else model(x, eps, off)))
         out = {
             "reconstruction": self._errors(found, x),
             "kl": DiagonalGaussian(mean, log_var).kl(),
@@ -92,7 +97,8 @@ class AutoencoderLoss:
         x = self.prepare(batch)["x"]
         config = model.module.config if hasattr(model, "module") else model.config
         eps = torch.randn(len(x), config.latent, *(n // config.factor for n in x.shape[2:]), device=x.device)
-        terms = {name: value.mean() / x[0].numel() for name, value in self.terms(model, x, eps).items()}
+        off = self.off * torch.rand(len(x), 1, 1, 1, device=x.device) ** 2 * torch.randn_like(eps) if self.off else None
+        terms = {name: value.mean() / x[0].numel() for name, value in self.terms(model, x, eps, off).items()}
         return terms["loss"], {name: value.detach() for name, value in terms.items()}
 
 

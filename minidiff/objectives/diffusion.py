@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..diffusion import Schedule, Target, split_variance
@@ -51,7 +52,7 @@ def _cdf(z: Tensor) -> Tensor:
 
 @dataclass
 class DiffusionLoss:
-    """Squared error of a network's prediction at a uniformly drawn level (Ho et al., 2020, eq. 14).
+    """Squared error of a network's prediction at a random level, by default any alike (Ho et al., 2020, eq. 14).
 
     With `vlb` = lambda > 0, the hybrid loss of Nichol & Dhariwal (2021, eq. 16): mse + lambda T L_t for each drawn t,
     where L_t, in bits per dimension, trains the learned variance alone.
@@ -62,12 +63,18 @@ class DiffusionLoss:
         prepare: batch -> batch, applied first: encode, degrade, drop conditions. Everything in it but "x" goes to the
             model as a keyword of that name.
         vlb: lambda; above 0 the model must return 2C channels.
+        coarse: weight of the same error of both pictures at half their height and width, each square of four pixels
+            one: where an edge lies is what the mean of its pixels says. The minimum, the conditional mean, stays where
+            it is; what changes is what a network of limited size spends itself on.
+        levels: (B, T) -> B levels, int64 on the CPU, for a training that should see some levels more often.
     """
 
     schedule: Schedule
     predict: Target = "eps"
     prepare: Callable[[Batch], Batch] = dict
     vlb: float = 0.0
+    coarse: float = 0.0
+    levels: Callable[[int, int], Tensor] | None = None
 
     def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Draws t and eps and returns the mean loss, a scalar, and the means of its terms, detached.
@@ -79,7 +86,10 @@ class DiffusionLoss:
         if "x" not in cond:
             raise ValueError(f'a batch needs the key "x", the clean data; got {sorted(cond)}')
         x0 = cond.pop("x")
-        t = torch.randint(1, self.schedule.T + 1, (len(x0),), device=x0.device)
+        if self.levels is None:
+            t = torch.randint(1, self.schedule.T + 1, (len(x0),), device=x0.device)
+        else:
+            t = self.levels(len(x0), self.schedule.T).to(x0.device)
         terms = self.terms(model, x0, t, torch.randn_like(x0), **cond)
         return terms["loss"].mean(), {k: v.detach().mean() for k, v in terms.items()}
 
@@ -92,20 +102,55 @@ class DiffusionLoss:
             cond: conditions.
 
         Returns:
-            `{"loss": [B]}`, with the variational bound also "mse" and "vlb" (bits per dimension), each [B].
+            `{"loss": [B]}`, and where it has more than one term also "mse", "coarse" and "vlb" (bits per dimension) as
+            far as they are in it, each [B].
 
         Raises:
             ValueError: `vlb` is above 0 and the model returns no variance.
         """
         x_t = self.schedule.q_sample(x0, t, eps)
         out, var = split_variance(model(x_t, t, **cond).to(x0.dtype), x0.shape[1])
-        mse = (self.schedule.target(self.predict, x0, eps, t) - out).square().flatten(1).mean(1)  # [B]
-        if not self.vlb:
-            return {"loss": mse}
-        if var is None:
-            raise ValueError("vlb > 0 needs a model with a learned variance (2C output channels)")
-        vlb = bound_term(self.schedule, self.predict, out.detach(), var, x0, x_t, t)
-        return {"loss": mse + self.vlb * self.schedule.T * vlb, "mse": mse, "vlb": vlb}
+        error = self.schedule.target(self.predict, x0, eps, t) - out
+        terms = {"mse": error.square().flatten(1).mean(1)}  # [B]
+        loss = terms["mse"]
+        if self.coarse:
+            terms["coarse"] = F.avg_pool2d(error, 2).square().flatten(1).mean(1)
+            loss = loss + self.coarse * terms["coarse"]
+        if self.vlb:
+            if var is None:
+                raise ValueError("vlb > 0 needs a model with a learned variance (2C output channels)")
+            terms["vlb"] = bound_term(self.schedule, self.predict, out.detach(), var, x0, x_t, t)
+            loss = loss + self.vlb * self.schedule.T * terms["vlb"]
+        return {"loss": loss, **(terms if len(terms) > 1 else {})}
+
+
+def logit_normal(mean: float = 0.0, std: float = 1.0, share: float = 1.0) -> Callable[[int, int], Tensor]:
+    """Levels of which the logit of t / T is normal (Esser et al., 2024, eq. 19): few at both ends.
+
+    Args:
+        mean: of the logits; below 0 the levels with little noise are seen more often.
+        std: of the logits.
+        share: of the levels; the others are uniform.
+
+    Returns:
+        For `DiffusionLoss.levels`.
+
+    Raises:
+        ValueError: `std` is not above 0, or `share` lies outside [0, 1].
+
+    >>> _ = torch.manual_seed(0)
+    >>> t = logit_normal(-1.0)(10_000, 1000)
+    >>> round((t <= 269).double().mean().item(), 2)  # the sigmoid of -1 is 0.269
+    0.5
+    """
+    if not std > 0 or not 0 <= share <= 1:
+        raise ValueError(f"std must be above 0 and share in [0, 1]; got {std!r} and {share!r}")
+
+    def draw(n: int, T: int) -> Tensor:
+        u = torch.where(torch.rand(n) < share, (mean + std * torch.randn(n)).sigmoid(), torch.rand(n))
+        return (u * T).long().clamp(0, T - 1) + 1  # float32 may round up to T itself
+
+    return draw
 
 
 def bound_term(

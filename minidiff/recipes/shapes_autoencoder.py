@@ -2,14 +2,15 @@
 
     python -m minidiff.recipes.shapes_autoencoder
 
-Two trainings, one after the other: the whole, then the decoder alone, with the encoder frozen and errors of coarse
-pictures weighed as well. The second changes no latent, so what was trained on them stays valid.
+Three trainings, one after the other: the whole; then the decoder alone, with the encoder frozen and errors of coarse
+pictures weighed as well; then the decoder again, which hears latents that are a little off, as those of a generation
+model will be. The last two change no latent, so what was trained on latents stays valid.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -28,7 +29,8 @@ from minidiff.training import Fitted, fit
 NAME, SEED, SIZE, BATCH, IMAGES = "shapes-autoencoder", 0, 64, 16, 320_000
 CONFIG = AutoencoderConfig(channels=3, latent=4, width=64, mults=(1, 2), patch=4)
 LR, KL, EMA_DECAY = 2e-3, 1e-3, 0.998
-DECODER_IMAGES, DECODER_LR, COARSE = 320_000, 1e-3, 3.0
+DECODER_LR, COARSE = 1e-3, 3.0
+DECODER = ((320_000, 0.0), (240_000, 0.4))  # of each training of the decoder: images seen, `AutoencoderLoss.off`
 TEST_SEED = 31
 
 
@@ -105,60 +107,65 @@ def evaluate(model: Autoencoder, split: str = "unseen", n: int = 2000) -> dict[s
 
 
 def refine(
-    model: Autoencoder, images: int = DECODER_IMAGES, work: Path = Path("build/recipes"), resume: bool = False
+    model: Autoencoder, images: int, off: float, work: Path = Path("build/recipes"), resume: bool = False
 ) -> Autoencoder:
-    """The second training: the decoder alone. Latents and `scale` stay as they are.
+    """Trains the decoder alone. Latents and `scale` stay as they are.
 
     Args:
-        model: trained by the first.
+        model: trained before; changed in place.
         images: seen.
+        off: how far off its latents may be, see `AutoencoderLoss`.
         work: folder of what an interrupted run goes on from, with `resume`.
         resume: whether to.
     """
     model.train().requires_grad_(True)
     for part in (model.encoder, model.quant):
         part.requires_grad_(False)
-    steps = images // BATCH
+    steps, label, seed = images // BATCH, f"{NAME}-decoder" + (f"-{off:g}" if off else ""), SEED + 1 + bool(off)
     ema, _ = fit_autoencoder(
-        model, ShapeBatches(SIZE, BATCH, seed=SEED + 1), steps, AutoencoderLoss(kl=KL, coarse=COARSE), lr=DECODER_LR,
-        warmup=min(200, steps // 2), seed=SEED + 1, checkpoint=work / f"{NAME}-decoder.ckpt", resume=resume,
-        label=f"{NAME}, decoder",
+        model, ShapeBatches(SIZE, BATCH, seed=seed), steps, AutoencoderLoss(kl=KL, coarse=COARSE, off=off),
+        lr=DECODER_LR, warmup=min(200, steps // 2), seed=seed, checkpoint=work / f"{label}.ckpt", resume=resume,
+        label=label,
     )  # fmt: skip
     return ema.model.eval()
 
 
 def finish(
-    model: Autoencoder, card: dict, out: Path, images: int, work: Path, resume: bool, n: int = 2000
-) -> pretrained.Pretrained | None:
-    """Refines the decoder, measures, writes weights and card to `out`; None from all processes but the first.
+    model: Autoencoder, card: dict, out: Path, decoder: Sequence[tuple[int, float]], work: Path, resume: bool,
+    n: int = 2000,
+) -> pretrained.Pretrained | None:  # fmt: skip
+    """Trains the decoder on, measures, writes weights and card to `out`; None from all processes but the first.
 
     Args:
-        model: of the first training, its scale measured.
-        card: what is known about the first training.
+        model: its scale measured.
+        card: what is known about its training up to now.
         out: folder of the checkpoint.
-        images: seen by the second training.
+        decoder: images seen, and how far off the latents may be, of each training of the decoder.
         work, resume: as for `refine`.
         n: pictures of the measurement.
     """
-    began = time.monotonic()
-    model = refine(model, images, work, resume)
+    told = list(card.get("decoder", ()))
+    for images, off in decoder:
+        began = time.monotonic()
+        model = refine(model, images, off, work, resume)
+        told.append({
+            "images_seen": images // BATCH * BATCH, "off": off, "lr": DECODER_LR, "coarse": COARSE,
+            "training_seconds": round(time.monotonic() - began),
+        })  # fmt: skip
     if not is_main():
         return None
-    card = {
-        **card, "decoder_images_seen": images // BATCH * BATCH, "decoder_lr": DECODER_LR, "coarse": COARSE,
-        "decoder_training_seconds": round(time.monotonic() - began), **provenance(),
-    }  # fmt: skip
+    card = {**card, "decoder": told, **provenance()}
     return ship(NAME, model, card, out, lambda shipped: evaluate(shipped, n=n))
 
 
 def train(
     out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False, n: int = 2000
 ) -> pretrained.Pretrained | None:
-    """Trains twice, measures the scale, writes weights and card to `out`; None from all processes but the first.
+    """Trains thrice, measures the scale, writes weights and card to `out`; None from all processes but the first.
 
     Args:
         out: folder of the checkpoint.
-        images: seen in the first training; the second sees the same share of its own budget.
+        images: seen in the first training; the others see the same share of their own budgets.
         work: folder of what an interrupted run goes on from, with `resume`.
         resume: whether to.
         n: pictures of the measurement.
@@ -181,7 +188,7 @@ def train(
         "kl": KL,
         "scale": measure_scale(model, captioned(2000, "train", size=SIZE, seed=SEED + 5).x),
     }
-    return finish(model, card, out, DECODER_IMAGES * images // IMAGES, work, resume, n)
+    return finish(model, card, out, [(k * images // IMAGES, off) for k, off in DECODER], work, resume, n)
 
 
 if __name__ == "__main__":

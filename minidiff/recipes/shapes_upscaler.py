@@ -3,13 +3,15 @@
     python -m minidiff.recipes.shapes_upscaler
 
 A diffusion model of large pictures, with the small one as its condition; noise is added to the small ones in training,
-so that it can follow a model that draws small pictures less than perfectly. Two trainings, one after the other: in the
-first, clean small pictures are as rare as any other level; in the second, half of them are clean.
+so that it can follow a model that draws small pictures less than perfectly. Three trainings, one after the other: in
+the first, clean small pictures are as rare as any other level; in the second, half of them are clean; the third weighs
+errors of coarse pictures as well.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -30,18 +32,20 @@ CONFIG = UNetConfig(channels=3, low=3, width=64, mults=(1, 2), blocks=1, head_di
 SCHEDULE, PREDICT = Schedule.linear(1000), "v"
 TOP = 100  # the highest level of noise on the small pictures in training
 LR, EMA_DECAY, STEPS = 3e-3, 0.998, 10
-CLEAN, CLEAN_IMAGES, CLEAN_LR = 0.5, 100_000, 1.5e-3
+CLEAN, CLEAN_LR = 0.5, 1.5e-3
+CLEAN_IMAGES = ((100_000, 0.0), (150_000, 8.0))  # of each training after the first: seen, `DiffusionLoss.coarse`
 TEST_SEED, NOISE_SEED = 41, 2_000_000
 
 
-def loss(factor: int = FACTOR, top: int = TOP, clean: float = 0.0) -> DiffusionLoss:
+def loss(factor: int = FACTOR, top: int = TOP, clean: float = 0.0, coarse: float = 0.0) -> DiffusionLoss:
     """Of a model of "x" that sees what is left of it at a lower resolution.
 
     Args:
         factor, top, clean: as for `minidiff.data.degrade`.
+        coarse: as for `DiffusionLoss`.
     """
     small = data.degrade(factor, SCHEDULE.q_sample, top, clean)
-    return DiffusionLoss(SCHEDULE, predict=PREDICT, prepare=data.compose(data.only("x"), small))
+    return DiffusionLoss(SCHEDULE, predict=PREDICT, prepare=data.compose(data.only("x"), small), coarse=coarse)
 
 
 def upscale(
@@ -92,18 +96,20 @@ def evaluate(model: nn.Module, split: str = "unseen", n: int = 2000) -> dict[str
 
 
 def refine(
-    model: nn.Module, images: int = CLEAN_IMAGES, work: Path = Path("build/recipes"), resume: bool = False
+    model: nn.Module, images: int, coarse: float, work: Path = Path("build/recipes"), resume: bool = False
 ) -> nn.Module:
-    """The second training, with half of the small pictures clean.
+    """Trains on, with half of the small pictures clean.
 
     Args:
-        model: trained by the first; changed in place.
+        model: trained before; changed in place.
         images: seen.
+        coarse: as for `DiffusionLoss`.
         work: folder of what an interrupted run goes on from, with `resume`.
         resume: whether to.
     """
     model.train().requires_grad_(True)
-    return _fitted(model, images, loss(clean=CLEAN), CLEAN_LR, SEED + 1, work / f"{NAME}-clean.ckpt", resume)
+    seed, label = SEED + 1 + bool(coarse), f"{NAME}-clean" + (f"-{coarse:g}" if coarse else "")
+    return _fitted(model, images, loss(clean=CLEAN, coarse=coarse), CLEAN_LR, seed, work / f"{label}.ckpt", resume)
 
 
 def _fitted(model, images: int, objective, lr: float, seed: int, checkpoint: Path, resume: bool) -> nn.Module:
@@ -117,37 +123,40 @@ def _fitted(model, images: int, objective, lr: float, seed: int, checkpoint: Pat
 
 
 def finish(
-    model: nn.Module, card: dict, out: Path, images: int, work: Path, resume: bool, n: int = 2000
-) -> pretrained.Pretrained | None:
-    """Refines, measures, writes weights and card to `out`; None from all processes but the first.
+    model: nn.Module, card: dict, out: Path, clean: Sequence[tuple[int, float]], work: Path, resume: bool,
+    n: int = 2000,
+) -> pretrained.Pretrained | None:  # fmt: skip
+    """Trains on, measures, writes weights and card to `out`; None from all processes but the first.
 
     Args:
-        model: of the first training.
-        card: what is known about it.
+        model: of the trainings that `card` tells of.
+        card: what is known about them.
         out: folder of the checkpoint.
-        images: seen by the second training.
+        clean: images seen, and `coarse`, of each training to come.
         work, resume: as for `refine`.
         n: pictures of the measurement.
     """
-    began = time.monotonic()
-    model = refine(model, images, work, resume)
+    told = list(card.get("clean", ()))
+    for images, coarse in clean:
+        began = time.monotonic()
+        model = refine(model, images, coarse, work, resume)
+        told.append({
+            "share": CLEAN, "images_seen": images // BATCH * BATCH, "coarse": coarse, "lr": CLEAN_LR,
+            "training_seconds": round(time.monotonic() - began),
+        })  # fmt: skip
     if not is_main():
         return None
-    card = {
-        **card, "clean": CLEAN, "clean_images_seen": images // BATCH * BATCH, "clean_lr": CLEAN_LR,
-        "clean_training_seconds": round(time.monotonic() - began), **provenance(),
-    }  # fmt: skip
-    return ship(NAME, model, card, out, lambda shipped: evaluate(shipped, n=n))
+    return ship(NAME, model, {**card, "clean": told, **provenance()}, out, lambda shipped: evaluate(shipped, n=n))
 
 
 def train(
     out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False, n: int = 2000
 ) -> pretrained.Pretrained | None:
-    """Trains twice, measures, writes weights and card to `out`; None from all processes but the first.
+    """Trains thrice, measures, writes weights and card to `out`; None from all processes but the first.
 
     Args:
         out: folder of the checkpoint.
-        images: seen in the first training; the second sees the same share of its own budget.
+        images: seen in the first training; the others see the same share of their own budgets.
         work: folder of what an interrupted run goes on from, with `resume`.
         resume: whether to.
         n: pictures of the measurement.
@@ -165,7 +174,7 @@ def train(
         "training_seconds": round(time.monotonic() - began),
         "lr": LR,
     }
-    return finish(model, card, out, CLEAN_IMAGES * images // IMAGES, work, resume, n)
+    return finish(model, card, out, [(k * images // IMAGES, coarse) for k, coarse in CLEAN_IMAGES], work, resume, n)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
     python -m minidiff.recipes.stable_diffusion
 
-The text encoder (`mini-clip`) and the decoder (`shapes-autoencoder`) were trained before and stay as they are.
+The text encoder (`mini-clip`) and the decoder (`shapes-autoencoder`) were trained before and stay as they are. Two
+trainings, one after the other. What the first leaves wrong is not what is drawn, but how exactly; so the second sees
+more of the middle levels, at which edges find their places, and more scenes of two objects.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from minidiff.diffusion import Schedule
 from minidiff.models.autoencoder import Autoencoder
 from minidiff.models.clip import CLIP
 from minidiff.models.unet import UNet, UNetConfig
-from minidiff.objectives import DiffusionLoss
+from minidiff.objectives import DiffusionLoss, logit_normal
 from minidiff.pipelines import StableDiffusion
 from minidiff.pipelines.stable_diffusion import Options
 from minidiff.recipes import mini_clip, shapes_autoencoder
@@ -32,6 +34,8 @@ from minidiff.training.checkpoint import write_atomic
 NAME, SEED, SIZE, BATCH, IMAGES, POOL = "shapes-latent-unet", 0, 64, 32, 900_000, 120_000
 CONFIG = UNetConfig(channels=4, width=64, mults=(1, 2), blocks=1, attention=(0, 1), head_dim=16, text=128)
 PARTIAL, DROP, LR, EMA_DECAY = 0.3, 0.1, 1.5e-3, 0.999
+SECOND_IMAGES, SECOND_LR, SECOND_POOLS = 800_000, 1e-3, {1: 40_000, 2: 120_000}  # pictures of one and of two objects
+LEVELS = {"mean": -1.0, "std": 1.0, "share": 0.5}  # of the second training: `logit_normal`
 OPTIONS = Options()
 TEST_SEED, NOISE_SEED = 61, 5_000_000
 
@@ -59,10 +63,21 @@ def pool(
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def loss(clip: CLIP) -> DiffusionLoss:
-    """Of a U-Net with `text`: captions are left out now and then, and the frozen text tower reads the rest."""
+def pools(autoencoder: Autoencoder, sizes: dict[int, int], seed: int = SEED + 1) -> data.Batch:
+    """Pools of one and of two objects as one, sizes by the number of objects."""
+    parts = [pool(autoencoder, n, seed + objects, objects=objects) for objects, n in sizes.items() if n]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def loss(clip: CLIP, levels: Callable | None = None) -> DiffusionLoss:
+    """Of a U-Net with `text`: captions are left out now and then, and the frozen text tower reads the rest.
+
+    Args:
+        clip: whose tower that is.
+        levels: as for `DiffusionLoss`.
+    """
     prepare = data.compose(data.drop_condition(_empty(), DROP), _reader(clip))
-    return DiffusionLoss(Schedule.linear(OPTIONS.T), OPTIONS.predict, prepare)
+    return DiffusionLoss(Schedule.linear(OPTIONS.T), OPTIONS.predict, prepare, levels=levels)
 
 
 def _empty() -> data.Batch:
@@ -134,20 +149,19 @@ def train(
     out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False, n: int = 1000,
     pictures: int = POOL,
 ) -> pretrained.Pretrained | None:  # fmt: skip
-    """Trains, measures, writes weights and card to `out`; None from all processes but the first.
+    """Trains twice, measures, writes weights and card to `out`; None from all processes but the first.
 
     Args:
         out: folder of the checkpoint.
-        images: seen in training.
+        images: seen in the first training; the second sees the same share of its own budget.
         work: folder of what an interrupted run goes on from, with `resume`.
+        resume: whether to.
         n: captions of each measurement.
-        pictures: different ones among the images.
+        pictures: different ones among the images of the first training; the second has the same share of its own.
     """
     began = time.monotonic()
     clip, autoencoder = (pretrained.load(name).model for name in (mini_clip.NAME, shapes_autoencoder.NAME))
     model = fit_unet(clip, pool(autoencoder, pictures), images, work / f"{NAME}.ckpt", resume, label=NAME)
-    if not is_main():
-        return None
     card = {
         "recipe": "minidiff.recipes.stable_diffusion",
         "data": f"caption world, {pictures:,} training scenes of one and two objects as latents of "
@@ -158,11 +172,41 @@ def train(
         "images_seen": images // BATCH * BATCH,
         "training_seconds": round(time.monotonic() - began),
         "lr": LR,
-        **provenance(),
     }
+    sizes = {objects: k * pictures // POOL for objects, k in SECOND_POOLS.items()}
+    return finish(model, card, out, SECOND_IMAGES * images // IMAGES, work, resume, n, sizes)
+
+
+def finish(
+    model: nn.Module, card: dict, out: Path, images: int, work: Path, resume: bool, n: int = 1000,
+    sizes: dict[int, int] = SECOND_POOLS,
+) -> pretrained.Pretrained | None:  # fmt: skip
+    """The second training; measures, writes weights and card to `out`; None from all processes but the first.
+
+    Args:
+        model: of the first training.
+        card: what is known about it.
+        out: folder of the checkpoint.
+        images: seen by the second training.
+        work, resume: as for `train`.
+        n: captions of each measurement.
+        sizes: different pictures of one and of two objects.
+    """
+    began = time.monotonic()
+    clip, autoencoder = (pretrained.load(name).model for name in (mini_clip.NAME, shapes_autoencoder.NAME))
+    model = fit_unet(
+        clip, pools(autoencoder, sizes), images, work / f"{NAME}-second.ckpt", resume, f"{NAME}, second", model.train(),
+        SECOND_LR, logit_normal(**LEVELS),
+    )  # fmt: skip
+    if not is_main():
+        return None
+    second = {
+        "pictures": {str(k): v for k, v in sizes.items()}, "levels": LEVELS, "seed": SEED + 1,
+        "images_seen": images // BATCH * BATCH, "training_seconds": round(time.monotonic() - began), "lr": SECOND_LR,
+    }  # fmt: skip
     numbers = {"unseen": n, "held_out": n // 5}
     made = ship(
-        NAME, model, card, out,
+        NAME, model, {**card, "second": second, **provenance()}, out,
         lambda shipped: {split: evaluate(assemble(shipped), split, k) for split, k in numbers.items()},
     )  # fmt: skip
     bundle(assemble(made.model), out)
@@ -170,8 +214,9 @@ def train(
 
 
 def fit_unet(
-    clip: CLIP, latents: data.Batch, images: int, checkpoint: Path, resume: bool = False, label: str = ""
-) -> nn.Module:
+    clip: CLIP, latents: data.Batch, images: int, checkpoint: Path, resume: bool = False, label: str = "",
+    model: nn.Module | None = None, lr: float = LR, levels: Callable | None = None,
+) -> nn.Module:  # fmt: skip
     """Trains a U-Net of latents on captions that a frozen text tower reads, with this recipe's settings.
 
     Args:
@@ -181,16 +226,21 @@ def fit_unet(
         checkpoint: what an interrupted training goes on from, with `resume`.
         resume: whether to.
         label: of the progress bar.
+        model: trained before, with another seed than this training has; None is a new one.
+        lr: rate of learning.
+        levels: as for `DiffusionLoss`.
 
     Returns:
         The averaged model, in eval mode.
     """
-    torch.manual_seed(SEED)
-    model, steps = UNet(CONFIG).to(memory_format=torch.channels_last), max(2, images // BATCH)
-    loader = data.Batches(latents, BATCH, seed=SEED, check=False)
+    seed = SEED if model is None else SEED + 1
+    torch.manual_seed(seed)
+    model = UNet(CONFIG) if model is None else model.requires_grad_(True)
+    model, steps = model.to(memory_format=torch.channels_last), max(2, images // BATCH)
+    loader = data.Batches(latents, BATCH, seed=seed, check=False)
     ema, _ = fit(
-        model, loss(clip), loader, steps, lr=LR, warmup=min(500, max(1, steps // 4)), ema_decay=EMA_DECAY, seed=SEED,
-        checkpoint=checkpoint, resume=resume, label=label,
+        model, loss(clip, levels), loader, steps, lr=lr, warmup=min(500, max(1, steps // 4)), ema_decay=EMA_DECAY,
+        seed=seed, checkpoint=checkpoint, resume=resume, label=label,
     )  # fmt: skip
     return ema.model
 

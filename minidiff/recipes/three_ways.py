@@ -175,7 +175,8 @@ def report(rows: dict[str, dict[str, float]], floors: dict[str, dict[str, float]
 
 
 def _trained(name: str) -> int:
-    return pretrained.load(name).card["training_seconds"]
+    card = pretrained.load(name).card
+    return sum(part["training_seconds"] for part in (card, *card.get("decoder", ()), *card.get("clean", ())))
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from minidiff import data, metrics
-from minidiff.course import Lesson
+from minidiff.course import Lesson, sheets
 from minidiff.course import l06_helpers as show
 from minidiff.diffusion import Schedule
 from minidiff.models.autoencoder import Autoencoder, AutoencoderConfig, measure_scale
@@ -67,13 +67,13 @@ def test_damage_is_mild_and_repeats():
 
 def test_channels_stand_side_by_side():
     z = torch.stack([torch.full((4, 4), -3.0), torch.full((4, 4), 3.0)])[None]
-    found = show.channels(z)
+    found = sheets.channels(z)
     assert found.shape == (1, 1, 4, 9)
     assert (found[..., :4] == -1).all() and (found[..., 5:] == 1).all() and (found[..., 4] == 1).all()
 
 
 def test_drawings_work():
-    show.sheet({"a": torch.zeros(3, 1, 8, 8), "b": torch.zeros(3, 3, 16, 16)})
+    sheets.sheet({"a": torch.zeros(3, 1, 8, 8), "b": torch.zeros(3, 3, 16, 16)})
     weights = {"0": 1.0, "0.1": 2.0}
     keys = ("psnr", "nats_a_picture", "psnr_under_noise", "frechet_distance_of_drawn_digits")
     show.trade(dict.fromkeys((*keys, "frechet_distance_of_reconstructions"), weights))
@@ -82,7 +82,7 @@ def test_drawings_work():
 
 
 def test_a_table_has_dashes_where_nothing_was_measured(capsys):
-    show.table({"right": {"a": 0.5}, "far_off": {"a": 1.25, "b": 3.0}}, ("a", "b"))
+    sheets.table({"right": {"a": 0.5}, "far_off": {"a": 1.25, "b": 3.0}}, ("a", "b"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["a", "b"] and lines[1].split() == ["right", "0.5", "-"]
     assert lines[2].split() == ["far", "off", "1.25", "3"]
@@ -90,4 +90,4 @@ def test_a_table_has_dashes_where_nothing_was_measured(capsys):
 
 def test_results_are_there_together_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setenv("MINIDIFF_RESULTS", str(tmp_path))
-    assert show.recorded("06_kl_", ("psnr",)) is None
+    assert sheets.recorded("06_kl_", ("psnr",)) is None

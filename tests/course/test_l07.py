@@ -98,6 +98,18 @@ def test_the_bias_is_predicted():
         assert measured == pytest.approx(predicted, rel=0.5)
 
 
+def test_lookalikes_have_equal_moments_and_neighbours_tell_them_apart():
+    clouds = show.lookalikes(400, seed=2)
+    for cloud in clouds.values():
+        torch.testing.assert_close(cloud.mean(0), torch.zeros(2).double(), atol=1e-12, rtol=0)
+        torch.testing.assert_close(cloud.T.cov(), torch.eye(2).double(), atol=1e-12, rtol=0)
+    gaussian, ring, heaps = (clouds[name] for name in ("Gaussian", "ring", "four heaps"))
+    assert ring.norm(dim=1).min() > 1 and gaussian.norm(dim=1).min() < 0.3
+    assert (heaps.abs() > 0.4).all()
+    for cloud in (ring, heaps):
+        assert metrics.precision_recall(gaussian, cloud, k=3)[1] < 0.5
+
+
 def test_bars_are_drawn():
     show.bars({"a": 0.3, "b": 0.8}, "share", chance=0.5)
     assert len(plt.gcf().axes[0].patches) == 2

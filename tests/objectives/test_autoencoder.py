@@ -48,6 +48,37 @@ def test_the_perceptual_term_compares_directions():
     assert perceptual_distance(x, 5 * x).abs().max() < 1e-6
 
 
+def test_latents_are_off_by_noise_of_many_deviations():
+    seen = []
+
+    class Model(torch.nn.Module):
+        config = CONFIG
+
+        def forward(self, x, eps, off=None):
+            seen.append(off)
+            return x, eps, torch.zeros_like(eps)
+
+    torch.manual_seed(0)
+    x = torch.zeros(3000, 2, 8, 8)
+    AutoencoderLoss(off=0.8)(Model(), {"x": x})
+    deviation = seen[0].square().mean((1, 2, 3)).sqrt()  # 0.8 u^2 for a uniform u, from 48 numbers each
+    assert seen[0].shape == (3000, 3, 4, 4)
+    assert deviation.quantile(0.5).item() == pytest.approx(0.2, rel=0.1)
+    assert deviation.mean().item() == pytest.approx(0.8 / 3, rel=0.05) and deviation.max() < 1.1
+    AutoencoderLoss()(Model(), {"x": x})
+    assert seen[1] is None
+
+
+def test_what_latents_are_off_by_is_in_their_scaled_units():
+    torch.manual_seed(0)
+    model, x = Autoencoder(CONFIG).double(), torch.rand(4, 2, 4, 4).double()
+    model.scale.fill_(0.25)
+    off = torch.randn_like(model.latents(x))
+    found, mean, log_var = model(x, None, off)
+    torch.testing.assert_close(found, model.pictures(model.latents(x) + off))
+    torch.testing.assert_close((mean, log_var), model(x)[1:])
+
+
 @pytest.mark.parametrize(
     "bad, message", [({"power": 3}, "power must be 1 or 2; got 3"), ({"kl": -1.0}, "kl must be at least 0; got -1.0")]
 )

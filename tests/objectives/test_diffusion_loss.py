@@ -9,7 +9,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from minidiff.diffusion import Schedule
-from minidiff.objectives import DiffusionLoss, bound_term, discretized_gaussian_nll, gaussian_kl
+from minidiff.objectives import DiffusionLoss, bound_term, discretized_gaussian_nll, gaussian_kl, logit_normal
 
 SCHEDULE = Schedule.linear(12, 0.01, 0.4)
 B, C = 4, 2
@@ -86,6 +86,51 @@ def test_a_call_draws_every_level_equally_and_standard_noise():
     assert (counts[1:] - 1200).abs().max() < 5 * math.sqrt(6000 * 0.2 * 0.8)
     eps = x_t / (1 - Schedule.linear(5, 0.1, 0.5).alpha_bar[t]).sqrt()
     assert abs(eps.mean().item()) < 5 / math.sqrt(6000) and abs(eps.var().item() - 1) < 5 * math.sqrt(2 / 6000)
+
+
+def test_the_coarse_term_is_the_squared_error_of_means_of_four_pixels():
+    x0, eps, net = normal(B, C, 6, 4), normal(B, C, 6, 4, seed=1), Net()
+    plain = DiffusionLoss(SCHEDULE, "v").terms(net, x0, LEVELS, eps)["loss"]
+    terms = DiffusionLoss(SCHEDULE, "v", coarse=3.0).terms(net, x0, LEVELS, eps)
+    out = net(SCHEDULE.q_sample(x0, LEVELS, eps), LEVELS)
+    error = SCHEDULE.target("v", x0, eps, LEVELS) - out
+    means = error.unflatten(2, (3, 2)).unflatten(4, (2, 2)).mean((3, 5))  # [B,C,3,2]
+    same(terms["coarse"], means.square().mean((1, 2, 3)))
+    same(terms["mse"], plain)
+    same(terms["loss"], plain + 3 * terms["coarse"])
+
+
+def test_a_call_draws_its_levels_as_it_is_told():
+    seen = []
+
+    def model(x_t, t):
+        seen.append(t)
+        return x_t
+
+    def levels(n, T):
+        return torch.arange(n) % T + 1
+
+    DiffusionLoss(SCHEDULE, levels=levels)(model, {"x": torch.zeros(30, 1, 1, 1)})
+    assert seen[0].tolist() == [i % 12 + 1 for i in range(30)]
+
+
+@pytest.mark.parametrize("mean, std, share", [(-1.0, 1.0, 0.5), (0.5, 0.7, 1.0), (0.0, 2.0, 0.0)])
+def test_logit_normal_levels_follow_their_law(mean, std, share):
+    torch.manual_seed(1)
+    n, T = 20_000, 8
+    t = logit_normal(mean, std, share)(n, T)
+    assert t.dtype == torch.int64 and t.min() == 1 and t.max() == T
+    edges = torch.linspace(0, 1, T + 1, dtype=torch.float64)
+    cdf = share * Normal(mean, std).cdf(torch.logit(edges)) + (1 - share) * edges
+    want, found = cdf.diff(), t.bincount(minlength=T + 1)[1:] / n
+    assert ((found - want).abs() < 5 * (want * (1 - want) / n).sqrt()).all()
+
+
+def test_logit_normal_levels_stay_levels_at_the_ends():
+    assert set(logit_normal(60.0)(100, 10).tolist()) == {10} and set(logit_normal(-60.0)(100, 10).tolist()) == {1}
+    for bad in ({"std": 0.0}, {"share": 1.5}):
+        with pytest.raises(ValueError, match="std must be above 0 and share in"):
+            logit_normal(**bad)
 
 
 def test_a_call_returns_the_mean_and_detached_logs():

@@ -34,6 +34,28 @@ def test_a_recipe_leaves_weights_and_a_full_card(recipe, tmp_path):
         recipe.train(tmp_path / "out", images=4 * recipe.BATCH, work=tmp_path / "work", n=12)
 
 
+def test_later_trainings_move_what_they_should(tmp_path):
+    torch.manual_seed(0)
+    model = Autoencoder(TINY)
+    model.scale.fill_(0.5)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    after = shapes_autoencoder.refine(model, 32, 0.4, tmp_path).state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved and all(name.startswith(("decoder.", "post_quant.")) for name in moved)
+    with pytest.raises(FileExistsError, match="resume"):
+        shapes_autoencoder.refine(model, 32, 0.4, tmp_path)
+    shapes_autoencoder.refine(model, 32, 0.0, tmp_path)  # a training of its own
+
+
+def test_the_cards_of_decoders_tell_of_every_training(tmp_path):
+    made = shapes_autoencoder.train(tmp_path, images=4 * 16, work=tmp_path / "work", n=12)
+    told = [(part["images_seen"], part["off"]) for part in made.card["decoder"]]
+    assert told == [(64, 0.0), (48, 0.4)]
+    made = shapes_upscaler.train(tmp_path, images=4 * 16, work=tmp_path / "work", n=12)
+    told = [(part["images_seen"], part["coarse"]) for part in made.card["clean"]]
+    assert told == [(32, 0.0), (48, 8.0)]
+
+
 def test_the_digits_recipe_leaves_weights_and_a_full_card(small_mnist, tmp_path):
     made = mnist_autoencoder.train(tmp_path / "out", images=4 * 32, work=tmp_path / "work", n=40)
     assert {"psnr", "read_before", "read_after", "nats_a_picture"} <= set(made.card["metrics"])

@@ -35,6 +35,7 @@ def test_the_recipe_leaves_weights_and_a_full_card(monkeypatch, tmp_path):
     assert card == made.card and card["images_seen"] == 3 * 128
     assert set(card["metrics"]) == {"unseen", "held_out"}
     assert {"all_1", "all_2", "colour_1", "relation_2"} <= set(card["metrics"]["unseen"])
+    assert card["second"]["images_seen"] == 320 and card["second"]["levels"] == stable_diffusion.LEVELS
 
 
 def test_the_pool_holds_scaled_latents_of_captioned_pictures(monkeypatch):
@@ -43,6 +44,14 @@ def test_the_pool_holds_scaled_latents_of_captioned_pictures(monkeypatch):
     assert found["x"].shape == (6, 4, 8, 8) and found["tokens"].shape == found["mask"].shape == (6, 24)
     again = stable_diffusion.pool(decoder, 6, chunk=3)
     assert all(torch.equal(found[name], again[name]) for name in found)
+
+
+def test_pools_of_one_and_of_two_objects_are_put_together(monkeypatch):
+    decoder = untrained_decoder(monkeypatch)
+    found = stable_diffusion.pools(decoder, {1: 2, 2: 5}, seed=3)
+    one, two = (stable_diffusion.pool(decoder, n, 3 + objects, objects=objects) for objects, n in ((1, 2), (2, 5)))
+    for name in one:
+        assert torch.equal(found[name], torch.cat([one[name], two[name]]))
 
 
 def test_captions_are_dropped_together_with_their_mask(monkeypatch):
