@@ -56,8 +56,8 @@ def fuse(coarse, fine, weight, bias):
 ''',
     hints=(
         "A 1x1 convolution is `F.conv2d` with weights of shape [K, C, 1, 1].",
-        '`F.interpolate(..., scale_factor=2.0, mode="bilinear", align_corners=False)` doubles as your hat kernel does.',
-        "The order matters: score the fine map first, since only scores of the same classes can be added.",
+        '`F.interpolate` with `mode="bilinear"` doubles as your hat kernel does, borders apart. Mind `align_corners`.',
+        "Score the fine map before you add: only scores of the same classes can be added.",
     ),
     wrong={
         "nearest": (

@@ -31,6 +31,7 @@ CONFIG = AutoencoderConfig(channels=3, latent=4, width=64, mults=(1, 2), patch=4
 LR, KL, EMA_DECAY = 2e-3, 1e-3, 0.998
 DECODER_LR, COARSE = 1e-3, 3.0
 DECODER = ((320_000, 0.0), (240_000, 0.4))  # of each training of the decoder: images seen, `AutoencoderLoss.off`
+OFF_BY = (0.0, 0.1, 0.2, 0.3)  # deviations at which the decoder is tried
 TEST_SEED = 31
 
 
@@ -106,6 +107,23 @@ def evaluate(model: Autoencoder, split: str = "unseen", n: int = 2000) -> dict[s
     }  # fmt: skip
 
 
+@torch.no_grad()
+def kept_when_off(model: Autoencoder, n: int = 500) -> dict[str, float]:
+    """Share of pictures with all attributes left after latents that are off by noise, for each deviation in `OFF_BY`.
+
+    Args:
+        model: any.
+        n: validation pictures.
+    """
+    known, rng = captioned(n, "validation", size=SIZE, seed=TEST_SEED), torch.Generator().manual_seed(TEST_SEED)
+    z = torch.cat([model.latents(part.to(model.scale.device)) for part in known.x.split(100)])
+    off, found = torch.randn(z.shape, generator=rng).to(z.device), {}
+    for deviation in OFF_BY:
+        x = torch.cat([model.pictures(part).cpu() for part in (z + deviation * off).split(100)])
+        found[f"{deviation:g}"] = agreement(known.scenes, read(x.clamp(-1, 1)))["all"].double().mean().item()
+    return found
+
+
 def refine(
     model: Autoencoder, images: int, off: float, work: Path = Path("build/recipes"), resume: bool = False
 ) -> Autoencoder:
@@ -150,7 +168,7 @@ def finish(
         model = refine(model, images, off, work, resume)
         told.append({
             "images_seen": images // BATCH * BATCH, "off": off, "lr": DECODER_LR, "coarse": COARSE,
-            "training_seconds": round(time.monotonic() - began),
+            "training_seconds": round(time.monotonic() - began), "kept_when_off": kept_when_off(model, min(n, 500)),
         })  # fmt: skip
     if not is_main():
         return None
