@@ -22,7 +22,7 @@ MOMENTS = Exercise(
     title="what is kept of a set",
     prompt="""\
 A Frechet distance looks at a set of pictures through two things only: the mean of their features and the covariance,
-divided by N - 1. Use neither `torch.cov` nor `torch.mean` of the whole.""",
+divided by N - 1. Do not use `torch.cov`.""",
     minutes=5,
     difficulty=1,
     starter='''\
@@ -73,7 +73,7 @@ PLAIN = Exercise(
     id="07.plain_distance",
     title="two Gaussians without covariances",
     prompt="""\
-Where features do not go together, equation (1) falls apart into one term for each: the covariances are diagonal, and
+Where features are uncorrelated, equation (1) falls apart into one term for each: the covariances are diagonal, and
 their roots hold standard deviations. Write it for means `m1`, `m2` and standard deviations `s1`, `s2`, all [D].""",
     minutes=5,
     difficulty=1,
@@ -141,7 +141,8 @@ FRECHET = Exercise(
     title="the Frechet distance",
     prompt="""\
 Equation (1) for full covariances. The trace of a root is the sum of the roots of the eigenvalues, so no matrix root is
-needed: `torch.linalg.eigvals` of $C_1 C_2$, real and not negative but for rounding (`.real.clamp_min(0)`).""",
+needed. $C_1 C_2$ is not symmetric, but it has the eigenvalues of $C_1^{1/2} C_2\\, C_1^{1/2}$, which is; so they are
+real and not negative, but for rounding.""",
     minutes=10,
     difficulty=3,
     starter='''\
@@ -158,7 +159,7 @@ def frechet(m1, c1, m2, c2):
 ''',
     hints=(
         "If $A$ has eigenvalues $a_i$, then $A^{1/2}$ has $\\sqrt{a_i}$, and a trace is the sum of the eigenvalues.",
-        "Three parts: means, `c1.trace() + c2.trace()`, and minus 2 times the sum of the roots.",
+        "Three parts: means, both traces, and minus 2 times the sum of the roots of `torch.linalg.eigvals(..).real`.",
         "Two equal sets must give 0.",
     ),
     wrong={
@@ -204,8 +205,9 @@ ENDLESS = Exercise(
     id="07.endless",
     title="what endlessly many pictures would score",
     prompt="""\
-A Frechet distance of N pictures is too large, to first order by something over N: $d(N) = d_\\infty + c / N$. Two
-measurements, `d1` with `n1` pictures and `d2` with `n2`, are two equations with two unknowns. Return $d_\\infty$.""",
+A Frechet distance of two sets of N pictures is too large on average, to first order by something over N:
+$d(N) = d_\\infty + c / N$. Two measurements, `d1` with `n1` pictures and `d2` with `n2`, are two equations with two
+unknowns. Return $d_\\infty$.""",
     minutes=6,
     difficulty=2,
     starter='''\
