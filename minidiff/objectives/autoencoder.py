@@ -27,7 +27,7 @@ class AutoencoderLoss:
         coarse: weight of the same errors of both pictures at half their height and width, each square of four pixels
             one. Where an edge lies exactly is what the mean of its pixels says; single pixels may err the other way.
         off: the decoder hears latents that are off by noise of up to this deviation, in the units of
-            `Autoencoder.latents`, as those of a generation model are (Zheng et al., 2025, section 4.3). Each sample has
+            `Autoencoder.latents`, as those of a generation model are (Zheng et al., 2025). Each sample has
             a deviation of its own, off u^2 for a uniform u: half of them lie below a quarter of `off`.
         features: pictures -> feature maps, frozen, for a perceptual distance; None leaves it out.
         perceptual: weight of that distance.

@@ -2,9 +2,9 @@
 
     python -m minidiff.recipes.shapes_autoencoder
 
-Three trainings, one after the other: the whole; then the decoder alone, with the encoder frozen and errors of coarse
-pictures weighed as well; then the decoder again, which hears latents that are a little off, as those of a generation
-model will be. The last two change no latent, so what was trained on latents stays valid.
+Four trainings, one after the other: the whole; then the decoder alone, with the encoder frozen and errors of coarse
+pictures weighed as well; then the decoder again, twice, which hears latents that are a little off, as those of a
+generation model will be. All but the first change no latent, so what was trained on latents stays valid.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAME, SEED, SIZE, BATCH, IMAGES = "shapes-autoencoder", 0, 64, 16, 320_000
 CONFIG = AutoencoderConfig(channels=3, latent=4, width=64, mults=(1, 2), patch=4)
 LR, KL, EMA_DECAY = 2e-3, 1e-3, 0.998
 DECODER_LR, COARSE = 1e-3, 3.0
-DECODER = ((320_000, 0.0), (240_000, 0.4))  # of each training of the decoder: images seen, `AutoencoderLoss.off`
+DECODER = ((320_000, 0.0), (240_000, 0.4), (160_000, 0.25))  # images seen, `AutoencoderLoss.off`
 OFF_BY = (0.0, 0.1, 0.2, 0.3)  # deviations at which the decoder is tried
 TEST_SEED = 31
 
@@ -125,7 +125,7 @@ def kept_when_off(model: Autoencoder, n: int = 500) -> dict[str, float]:
 
 
 def refine(
-    model: Autoencoder, images: int, off: float, work: Path = Path("build/recipes"), resume: bool = False
+    model: Autoencoder, images: int, off: float, number: int, work: Path = Path("build/recipes"), resume: bool = False
 ) -> Autoencoder:
     """Trains the decoder alone. Latents and `scale` stay as they are.
 
@@ -133,13 +133,14 @@ def refine(
         model: trained before; changed in place.
         images: seen.
         off: how far off its latents may be, see `AutoencoderLoss`.
+        number: of this training of the decoder, from 1; each has a seed of its own.
         work: folder of what an interrupted run goes on from, with `resume`.
         resume: whether to.
     """
     model.train().requires_grad_(True)
     for part in (model.encoder, model.quant):
         part.requires_grad_(False)
-    steps, label, seed = images // BATCH, f"{NAME}-decoder" + (f"-{off:g}" if off else ""), SEED + 1 + bool(off)
+    steps, label, seed = images // BATCH, f"{NAME}-decoder-{number}", SEED + number
     ema, _ = fit_autoencoder(
         model, ShapeBatches(SIZE, BATCH, seed=seed), steps, AutoencoderLoss(kl=KL, coarse=COARSE, off=off),
         lr=DECODER_LR, warmup=min(200, steps // 2), seed=seed, checkpoint=work / f"{label}.ckpt", resume=resume,
@@ -165,7 +166,7 @@ def finish(
     told = list(card.get("decoder", ()))
     for images, off in decoder:
         began = time.monotonic()
-        model = refine(model, images, off, work, resume)
+        model = refine(model, images, off, len(told) + 1, work, resume)
         told.append({
             "images_seen": images // BATCH * BATCH, "off": off, "lr": DECODER_LR, "coarse": COARSE,
             "training_seconds": round(time.monotonic() - began), "kept_when_off": kept_when_off(model, min(n, 500)),
@@ -179,7 +180,7 @@ def finish(
 def train(
     out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False, n: int = 2000
 ) -> pretrained.Pretrained | None:
-    """Trains thrice, measures the scale, writes weights and card to `out`; None from all processes but the first.
+    """Trains four times, measures the scale, writes weights and card to `out`; None from all processes but the first.
 
     Args:
         out: folder of the checkpoint.

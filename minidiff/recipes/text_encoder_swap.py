@@ -110,7 +110,8 @@ def measure(pipe: StableDiffusion, n: int) -> dict[str, float]:
 def report(rows: dict[str, dict[str, float]], n: int = N) -> None:
     """Writes one result for each figure, with a number for each encoder."""
     about = (
-        f"{IMAGES:,} images for each, a quarter of the bundled model's, the same pictures in the same order; one seed; "
+        f"{IMAGES:,} images for each, a quarter of the bundled model's first training, the same pictures in the same "
+        "order; one seed; "
         f"{n} unseen captions of one and of two objects, {min(n, HELD_OUT)} of held-out pairs; guidance "
         f"{base.OPTIONS.scale:g}, {base.OPTIONS.steps} steps"
     )

@@ -39,18 +39,18 @@ def test_later_trainings_move_what_they_should(tmp_path):
     model = Autoencoder(TINY)
     model.scale.fill_(0.5)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    after = shapes_autoencoder.refine(model, 32, 0.4, tmp_path).state_dict()
+    after = shapes_autoencoder.refine(model, 32, 0.4, 2, tmp_path).state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved and all(name.startswith(("decoder.", "post_quant.")) for name in moved)
     with pytest.raises(FileExistsError, match="resume"):
-        shapes_autoencoder.refine(model, 32, 0.4, tmp_path)
-    shapes_autoencoder.refine(model, 32, 0.0, tmp_path)  # a training of its own
+        shapes_autoencoder.refine(model, 32, 0.4, 2, tmp_path)
+    shapes_autoencoder.refine(model, 32, 0.4, 3, tmp_path)  # a training of its own
 
 
 def test_the_cards_of_decoders_tell_of_every_training(tmp_path):
     made = shapes_autoencoder.train(tmp_path, images=4 * 16, work=tmp_path / "work", n=12)
     told = [(part["images_seen"], part["off"]) for part in made.card["decoder"]]
-    assert told == [(64, 0.0), (48, 0.4)]
+    assert told == [(64, 0.0), (48, 0.4), (32, 0.25)]
     assert list(made.card["decoder"][1]["kept_when_off"]) == ["0", "0.1", "0.2", "0.3"]
     made = shapes_upscaler.train(tmp_path, images=4 * 16, work=tmp_path / "work", n=12)
     told = [(part["images_seen"], part["coarse"]) for part in made.card["clean"]]
