@@ -81,7 +81,7 @@ RECALL = Exercise(
     title="how often the right caption is found",
     prompt="""\
 Row `i` ranks all captions for picture `i`; its own stands on the diagonal. In which share of the rows is it among the
-best `k`? A tie counts *against* it: a model that gives everything the same number must score 0.""",
+best `k`? A tie counts *against* it: a model that gives everything the same number must score 0 for any `k` below N.""",
     minutes=7,
     difficulty=2,
     starter='''\

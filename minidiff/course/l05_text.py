@@ -39,8 +39,8 @@ POOL = Exercise(
     id="05.pool_at_end",
     title="one vector for a caption",
     prompt="""\
-A causal Transformer gives one vector a token, and each has heard only the tokens before it. So the one that has heard
-the whole caption is that of the *first* end-of-text token. Pick it, for each row.""",
+A causal Transformer gives one vector a token, and each has heard only itself and the tokens before it. So the one that
+has heard the whole caption is that of the *first* end-of-text token. Pick it, for each row.""",
     minutes=6,
     difficulty=2,
     starter='''\
@@ -57,7 +57,7 @@ def pool_at_end(features, tokens, end):
 ''',
     hints=(
         "`(tokens == end).int()` marks every end-of-text token. Its `cumsum` along the row counts them: the first has "
-        "count 1.",
+        "count 1, and so has all behind it up to the next, which is no end.",
         "Either multiply the features by a mask [B,L,1] and sum over the places; or take "
         "`(tokens == end).int().argmax(dim=1)`, which is the first of equal numbers, and index with two vectors.",
     ),
@@ -124,7 +124,7 @@ def bag_of_words(table, tokens, end):
 ''',
     hints=(
         "`table[tokens]` is [B,L,D].",
-        "A mask [B,L] of the places that count: their number is at most the place of the end.",
+        "A mask [B,L] of the places that count: place i counts if it is not behind the place of the first end.",
         "Divide by how many count, which differs from row to row.",
     ),
     wrong={
