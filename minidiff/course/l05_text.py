@@ -106,8 +106,8 @@ BAG = Exercise(
     id="05.bag_of_words",
     title="a caption without word order",
     prompt="""\
-The simplest text tower: the mean of the embeddings of a caption's tokens, from the first to the (first) end-of-text
-token. What stands behind that does not count.""",
+The simplest text tower: the mean of the embeddings of a caption's tokens, from the first up to and including the first
+end-of-text token. What comes after it does not count.""",
     minutes=7,
     difficulty=2,
     starter='''\

@@ -4,8 +4,8 @@
 
 The bars ask for fixed scenes with fixed seeds, one picture a caption, judged by the reader of the caption world; beside
 them stands what the reader says of true pictures of the same scenes, and of true pictures after the autoencoder. The
-sweeps use validation scenes. Finished rows are kept under build/recipes/system. Writes the results whose names begin
-with 09_bar, 09_guidance and 09_steps.
+sweeps use validation scenes, and so does the question which levels lose what was asked for. Finished rows are kept
+under build/recipes/system. Writes the results whose names begin with 09_bar, 09_guidance, 09_steps and 09_levels.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import argparse
 import functools
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from minidiff.data.shapes import Scene, agreement, captioned, read
+from minidiff.data.shapes import Scene, agreement, captioned, captions, read
 from minidiff.data.shapes import draw as draw_scenes
+from minidiff.diffusion import Schedule, classifier_free, denoiser, generators, randn
 from minidiff.metrics import share
 from minidiff.pipelines import StableDiffusion
 from minidiff.recipes import stable_diffusion as base
@@ -31,6 +34,7 @@ BARS = {"one object": ("unseen", 1, 0.95), "two objects": ("unseen", 2, 0.70), "
         "two objects, held-out pairs": ("held_out", 2, 0.70)}  # fmt: skip
 N, HELD_OUT, SWEPT = 1000, 200, 200
 SCALES, STEPS = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 9.0), (2, 4, 8, 16, 25, 50, 100)
+LEVELS = (0, 50, 100, 200, 300, 400, 600, 800, 1000)
 WORK = Path("build/recipes/system")
 
 
@@ -79,6 +83,38 @@ def sweep(pipe: StableDiffusion, name: str, value: float, n: int) -> dict[str, f
     return {**found, "processor_seconds_a_picture": seconds / (2 * n)}
 
 
+@torch.no_grad()
+def from_level(pipe: StableDiffusion, t: int, n: int) -> float:
+    """Share of pictures with all right when the system draws only from level t on.
+
+    The latents of a true picture of two objects are noised to level t, and DDIM goes on from there, in the system's
+    number of steps.
+
+    Args:
+        pipe: the system.
+        t: 0 only decodes.
+        n: validation scenes.
+    """
+    scenes, schedule, steps = base.wanted(n, "validation", 2), Schedule.linear(pipe.options.T), pipe.options.steps
+    said, pictures = captions(scenes, seed=base.TEST_SEED), draw_scenes(scenes, base.SIZE, seed=base.TEST_SEED)
+    null = {name: value[0] for name, value in pipe.read([""]).items()}
+    visited = sorted({round(t * i / steps) for i in range(steps + 1)}, reverse=True)
+    found = []
+    for i in range(0, n, 50):
+        z = pipe.autoencoder.latents(pictures[i : i + 50].to(pipe.device))
+        noise = randn(tuple(z.shape[1:]), generators(range(base.NOISE_SEED + i, base.NOISE_SEED + i + len(z))))
+        z = schedule.q_sample(z, torch.full((len(z),), t, device=z.device), noise.to(z.device))
+        guided = classifier_free(
+            denoiser(pipe.unet, schedule, pipe.options.predict), pipe.read(said[i : i + 50]), null, pipe.options.scale
+        )
+        for now, then in pairwise(visited):
+            guess = guided(z, torch.full((len(z),), now, device=z.device))
+            signal, noise = schedule.coefficients(torch.full((len(z),), then, device=z.device), z)
+            z = signal * guess.x0 + noise * guess.eps
+        found.append(pipe.decode(z).cpu())
+    return agreement(scenes, read(torch.cat(found)))["all"].double().mean().item()
+
+
 @functools.cache
 def _real(objects: int) -> Tensor:
     return captioned(2000, "validation", size=base.SIZE, objects=objects, seed=base.TEST_SEED + 9).x
@@ -116,11 +152,18 @@ def report_sweep(prefix: str, rows: dict[str, dict[str, float]], n: int, other: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("sweeps", "bars"), help="one part")
+    parser.add_argument("--only", choices=("sweeps", "levels", "bars"), help="one part")
     args = parser.parse_args()
     os.environ["MINIDIFF_RECORD"] = "1"
     pipe = StableDiffusion.from_pretrained()
-    if args.only != "bars":
+    if args.only in (None, "levels"):
+        value = {f"{t}": kept(WORK / f"level_{t}_{SWEPT}.json", lambda t=t: from_level(pipe, t, SWEPT)) for t in LEVELS}
+        note = (
+            f"{SWEPT} validation captions of two objects; true latents, noised to that level and drawn on from there, "
+            f"guidance {pipe.options.scale:g}, {pipe.options.steps} steps"
+        )
+        record("09_levels_all", value, seed=base.TEST_SEED, source="recipe system_bars", note=note)
+    if args.only in (None, "sweeps"):
         o, plans = pipe.options, (("scale", SCALES, "09_guidance"), ("steps", STEPS, "09_steps"))
         others = {"scale": f"{o.steps} steps", "steps": f"guidance {o.scale:g}"}
         for name, values, prefix in plans:
@@ -129,7 +172,7 @@ def main() -> None:
                 for v in values
             }
             report_sweep(prefix, rows, SWEPT, others[name])
-    if args.only != "sweeps":
+    if args.only in (None, "bars"):
         numbers = {name: N if split == "unseen" else HELD_OUT for name, (split, _, _) in BARS.items()}
         rows = {}
         for name, (split, objects, _) in BARS.items():

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from minidiff import pretrained
+from minidiff.data import shapes
 from minidiff.data.shapes import captioned, tokenizer
+from minidiff.diffusion import Schedule
 from minidiff.models.autoencoder import Autoencoder, AutoencoderConfig
 from minidiff.models.unet import UNet, UNetConfig
 from minidiff.pipelines import StableDiffusion
@@ -31,6 +33,17 @@ def untrained(monkeypatch):
     options = stable_diffusion.OPTIONS._replace(steps=2)
     monkeypatch.setattr(stable_diffusion, "OPTIONS", options)
     return StableDiffusion(tokenizer(), real("mini-clip").model, UNet(SMALL).eval(), decoder, options)
+
+
+class Stub(torch.nn.Module):
+    """A model that answers as a function does."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer, self.weight = answer, torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x_t, t, text, mask):
+        return self.answer(x_t, t, text, mask)
 
 
 def recorded(folder):
@@ -63,6 +76,28 @@ def test_the_bars_ask_for_what_the_training_measured(untrained):
     again = stable_diffusion.evaluate(untrained, "unseen", 12)
     assert {f"{key}_2": value for key, value in bar["system"].items() if key != "interval"}.items() <= again.items()
     assert all(len(scene.things) == 2 for scene in scenes)
+
+
+def test_drawing_on_from_a_level_begins_there_with_the_true_latents(untrained, monkeypatch):
+    scenes = stable_diffusion.wanted(3, "validation", 2)
+    z = untrained.autoencoder.latents(shapes.draw(scenes, 64, seed=stable_diffusion.TEST_SEED))
+    seen, decoded = [], []
+
+    def oracle(z_t, t, text, mask):  # v of the true latents, as if the noise were known
+        schedule = Schedule.linear(1000)
+        signal, noise = schedule.coefficients(t, z_t)
+        x0 = z.repeat(len(z_t) // len(z), 1, 1, 1)
+        seen.append(int(t[0]))
+        return signal * (z_t - signal * x0) / noise - noise * x0
+
+    monkeypatch.setattr(untrained, "unet", Stub(oracle))
+    monkeypatch.setattr(untrained, "decode", lambda z: decoded.append(z) or torch.zeros(len(z), 3, 64, 64))
+    untrained.options = untrained.options._replace(steps=4)
+    assert system_bars.from_level(untrained, 300, 3) == 0
+    assert seen == [300, 225, 150, 75]
+    torch.testing.assert_close(decoded[0], z, atol=1e-4, rtol=0)
+    assert system_bars.from_level(untrained, 0, 3) == 0 and len(seen) == 4
+    torch.testing.assert_close(decoded[1], z)
 
 
 def test_a_sweep_changes_one_option(untrained, results):
