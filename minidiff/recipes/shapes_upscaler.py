@@ -3,9 +3,8 @@
     python -m minidiff.recipes.shapes_upscaler
 
 A diffusion model of large pictures, with the small one as its condition; noise is added to the small ones in training,
-so that it can follow a model that draws small pictures less than perfectly. Three trainings, one after the other: in
-the first, clean small pictures are as rare as any other level; in the second, half of them are clean; the third weighs
-errors of coarse pictures as well.
+so that it can follow a model that draws small pictures less than perfectly. Two trainings, one after the other: in
+the first, clean small pictures are as rare as any other level; in the second, half of them are clean.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ SCHEDULE, PREDICT = Schedule.linear(1000), "v"
 TOP = 100  # the highest level of noise on the small pictures in training
 LR, EMA_DECAY, STEPS = 3e-3, 0.998, 10
 CLEAN, CLEAN_LR = 0.5, 1.5e-3
-CLEAN_IMAGES = ((100_000, 0.0), (150_000, 8.0))  # of each training after the first: seen, `DiffusionLoss.coarse`
+CLEAN_IMAGES = ((100_000, 0.0),)  # of each training after the first: seen, `DiffusionLoss.coarse`
 TEST_SEED, NOISE_SEED = 41, 2_000_000
 
 
@@ -152,7 +151,7 @@ def finish(
 def train(
     out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False, n: int = 2000
 ) -> pretrained.Pretrained | None:
-    """Trains thrice, measures, writes weights and card to `out`; None from all processes but the first.
+    """Trains twice, measures, writes weights and card to `out`; None from all processes but the first.
 
     Args:
         out: folder of the checkpoint.

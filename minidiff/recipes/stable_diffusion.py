@@ -185,13 +185,18 @@ def finish(
 
     Args:
         model: of the first training.
-        card: what is known about it.
+        card: what is known about it; what it could do is measured if it says nothing of that.
         out: folder of the checkpoint.
         images: seen by the second training.
         work, resume: as for `train`.
         n: captions of each measurement.
         sizes: different pictures of one and of two objects.
     """
+    def measure(unet: nn.Module) -> dict[str, dict[str, float]]:
+        return {split: evaluate(assemble(unet), split, k) for split, k in (("unseen", n), ("held_out", n // 5))}
+
+    if is_main() and "first_metrics" not in card:
+        card = {**card, "first_metrics": measure(model.eval())}
     began = time.monotonic()
     clip, autoencoder = (pretrained.load(name).model for name in (mini_clip.NAME, shapes_autoencoder.NAME))
     model = fit_unet(
@@ -204,11 +209,7 @@ def finish(
         "pictures": {str(k): v for k, v in sizes.items()}, "levels": LEVELS, "seed": SEED + 1,
         "images_seen": images // BATCH * BATCH, "training_seconds": round(time.monotonic() - began), "lr": SECOND_LR,
     }  # fmt: skip
-    numbers = {"unseen": n, "held_out": n // 5}
-    made = ship(
-        NAME, model, {**card, "second": second, **provenance()}, out,
-        lambda shipped: {split: evaluate(assemble(shipped), split, k) for split, k in numbers.items()},
-    )  # fmt: skip
+    made = ship(NAME, model, {**card, "second": second, **provenance()}, out, measure)
     bundle(assemble(made.model), out)
     return made
 

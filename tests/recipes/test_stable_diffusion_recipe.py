@@ -33,7 +33,7 @@ def test_the_recipe_leaves_weights_and_a_full_card(monkeypatch, tmp_path):
     made = stable_diffusion.train(tmp_path / "out", images=3 * 128, work=tmp_path / "work", n=10, pictures=300)
     card = json.loads((tmp_path / "out" / "shapes-latent-unet.json").read_text())
     assert card == made.card and card["images_seen"] == 3 * 128
-    assert set(card["metrics"]) == {"unseen", "held_out"}
+    assert set(card["metrics"]) == set(card["first_metrics"]) == {"unseen", "held_out"}
     assert {"all_1", "all_2", "colour_1", "relation_2"} <= set(card["metrics"]["unseen"])
     assert card["second"]["images_seen"] == 320 and card["second"]["levels"] == stable_diffusion.LEVELS
 
