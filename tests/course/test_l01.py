@@ -44,9 +44,9 @@ def test_one_loss_for_both_makes_it_easy_to_catch():
 
 def test_the_riddle_in_the_notebook_names_registered_bugs():
     cells = json.loads((ROOT / "notebooks" / "01_gan.ipynb").read_text("utf-8"))["cells"]
-    [source] = [s for s in ("".join(c["source"]) for c in cells) if s.startswith("bugs = {")]
+    [line] = [s for c in cells for s in c["source"] if s.startswith("bugs = {")]
     found = {}
-    exec(source.splitlines()[0], found)
+    exec(line, found)
     assert set(found["bugs"].values()) <= set(Lesson("01").exercise("train_step").wrong)
 
 
