@@ -60,12 +60,15 @@ def pool(
         batch = next(loader)
         z = autoencoder.latents(batch["x"].to(autoencoder.scale.device))
         parts.append({"x": z, "tokens": batch["tokens"].to(z.device), "mask": batch["mask"].to(z.device)})
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return _joined(parts)
 
 
 def pools(autoencoder: Autoencoder, sizes: dict[int, int], seed: int = SEED + 1) -> data.Batch:
     """Pools of one and of two objects as one, sizes by the number of objects."""
-    parts = [pool(autoencoder, n, seed + objects, objects=objects) for objects, n in sizes.items() if n]
+    return _joined([pool(autoencoder, n, seed + objects, objects=objects) for objects, n in sizes.items() if n])
+
+
+def _joined(parts: list[data.Batch]) -> data.Batch:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 

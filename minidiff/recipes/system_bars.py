@@ -14,7 +14,6 @@ import argparse
 import functools
 import os
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from minidiff.data.shapes import Scene, agreement, captioned, captions, read
 from minidiff.data.shapes import draw as draw_scenes
-from minidiff.diffusion import Schedule, classifier_free, denoiser, generators, randn
+from minidiff.diffusion import Schedule, classifier_free, ddim, denoiser, final, generators, randn
 from minidiff.metrics import share
 from minidiff.pipelines import StableDiffusion
 from minidiff.recipes import stable_diffusion as base
@@ -97,9 +96,7 @@ def from_level(pipe: StableDiffusion, t: int, n: int) -> float:
     """
     scenes, schedule, steps = base.wanted(n, "validation", 2), Schedule.linear(pipe.options.T), pipe.options.steps
     said, pictures = captions(scenes, seed=base.TEST_SEED), draw_scenes(scenes, base.SIZE, seed=base.TEST_SEED)
-    null = {name: value[0] for name, value in pipe.read([""]).items()}
-    visited = sorted({round(t * i / steps) for i in range(steps + 1)}, reverse=True)
-    found = []
+    null, found = {name: value[0] for name, value in pipe.read([""]).items()}, []
     for i in range(0, n, 50):
         z = pipe.autoencoder.latents(pictures[i : i + 50].to(pipe.device))
         noise = randn(tuple(z.shape[1:]), generators(range(base.NOISE_SEED + i, base.NOISE_SEED + i + len(z))))
@@ -107,10 +104,8 @@ def from_level(pipe: StableDiffusion, t: int, n: int) -> float:
         guided = classifier_free(
             denoiser(pipe.unet, schedule, pipe.options.predict), pipe.read(said[i : i + 50]), null, pipe.options.scale
         )
-        for now, then in pairwise(visited):
-            guess = guided(z, torch.full((len(z),), now, device=z.device))
-            signal, noise = schedule.coefficients(torch.full((len(z),), then, device=z.device), z)
-            z = signal * guess.x0 + noise * guess.eps
+        if t:  # a schedule that ends at t has the same levels below
+            z = final(ddim(guided, Schedule(schedule.alpha_bar[: t + 1]), z, steps))
         found.append(pipe.decode(z).cpu())
     return agreement(scenes, read(torch.cat(found)))["all"].double().mean().item()
 
