@@ -8,7 +8,6 @@ It reads captions for all later systems, and judges what they draw.
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -153,7 +152,7 @@ def train(
             `mini_clip_resnet` have others.
     """
     torch.manual_seed(SEED)
-    steps, began = images // BATCH, time.monotonic()
+    steps = images // BATCH
     loader = InWorkers(ShapeBatches(SIZE, BATCH, partial=PARTIAL, seed=SEED), WORKERS)
     found = fit_clip(CLIP(config), loader, steps, lr=lr, checkpoint=work / f"{name}.ckpt", resume=resume, label=name)
     if not is_main():
@@ -165,7 +164,7 @@ def train(
         "seed": SEED,
         "batch": BATCH,
         "images_seen": steps * BATCH,
-        "training_seconds": round(time.monotonic() - began),
+        "training_seconds": round(found.history.seconds),
         "lr": lr,
         **provenance(),
     }

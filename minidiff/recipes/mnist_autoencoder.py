@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import torch
@@ -46,8 +45,8 @@ def train(
         n: pictures of the measurement.
     """
     torch.manual_seed(SEED)
-    steps, began, digits = images // BATCH, time.monotonic(), data.load("mnist", "train")
-    ema, _ = fit_autoencoder(
+    steps, digits = images // BATCH, data.load("mnist", "train")
+    ema, history = fit_autoencoder(
         Autoencoder(CONFIG), data.Batches({"x": digits["x"]}, BATCH, seed=SEED), steps, AutoencoderLoss(kl=KL),
         warmup=min(200, steps // 2), seed=SEED, checkpoint=work / f"{NAME}.ckpt", resume=resume, label=NAME,
     )  # fmt: skip
@@ -60,7 +59,7 @@ def train(
         "seed": SEED,
         "batch": BATCH,
         "images_seen": steps * BATCH,
-        "training_seconds": round(time.monotonic() - began),
+        "training_seconds": round(history.seconds),
         "kl": KL,
         "scale": measure_scale(model, digits["x"][:2000]),
         **provenance(),

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import torch
@@ -49,13 +48,11 @@ def train(
     validation = {k: v[-VALIDATION:] for k, v in whole.items()}
     torch.manual_seed(SEED)
     model = Classifier(ClassifierConfig())
-    began = time.monotonic()
-    ema, _ = fit(
+    ema, history = fit(
         model, ClassifierLoss(prepare=jitter), data.Batches(fitting, BATCH, seed=SEED), images // BATCH,
         lr=3e-3, weight_decay=0.01, ema_decay=0.995, seed=SEED, checkpoint=work / f"{NAME}.ckpt", resume=resume,
         label=NAME,
     )  # fmt: skip
-    seconds = time.monotonic() - began
     if not is_main():
         return None
     frozen = ema.model.cpu()
@@ -65,7 +62,7 @@ def train(
         "seed": SEED,
         "batch": BATCH,
         "images_seen": images // BATCH * BATCH,
-        "training_seconds": round(seconds),
+        "training_seconds": round(history.seconds),
         **provenance(),
         "metrics": {
             "validation_accuracy": accuracy(frozen, validation),

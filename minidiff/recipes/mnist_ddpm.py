@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import torch
@@ -110,7 +109,7 @@ def train(
     model = UNet(CONFIG).to(memory_format=torch.channels_last)
     loader = data.Batches(data.load("mnist", "train"), BATCH, seed=SEED)
     loss = DiffusionLoss(SCHEDULE, prepare=data.drop_condition({"y": torch.tensor(10)}, DROP))
-    steps, began = images // BATCH, time.monotonic()
+    steps = images // BATCH
     ema, history = fit(
         model, loss, loader, steps, lr=LR, warmup=200, ema_decay=0.9995, seed=SEED, label=NAME,
         checkpoint=work / f"{NAME}.ckpt", resume=resume,
@@ -124,7 +123,7 @@ def train(
         "seed": SEED,
         "batch": BATCH,
         "images_seen": steps * BATCH,
-        "training_seconds": round(time.monotonic() - began),
+        "training_seconds": round(history.seconds),
         "training_loss": sum(history["loss"][-500:]) / len(history["loss"][-500:]),
         **provenance(),
     }

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import torch
@@ -56,13 +55,11 @@ def train(
 ) -> pretrained.Pretrained | None:
     """Trains, measures, writes weights and card to `out`; None from all processes but the first."""
     torch.manual_seed(SEED)
-    began = time.monotonic()
-    ema, _ = fit(
+    ema, history = fit(
         Classifier(CONFIG), AttributesLoss(prepare=soften), ShapeBatches(SIZE, BATCH, seed=SEED), images // BATCH,
         lr=3e-3, weight_decay=0.01, ema_decay=0.998, seed=SEED, checkpoint=work / f"{NAME}.ckpt", resume=resume,
         label=NAME,
     )  # fmt: skip
-    seconds = time.monotonic() - began
     if not is_main():
         return None
     card = {
@@ -71,7 +68,7 @@ def train(
         "seed": SEED,
         "batch": BATCH,
         "images_seen": images // BATCH * BATCH,
-        "training_seconds": round(seconds),
+        "training_seconds": round(history.seconds),
         **provenance(),
     }
     model = unit_variance(ema.model.cpu().eval(), captioned(2000, "validation", size=SIZE, seed=SEED + 5).x)

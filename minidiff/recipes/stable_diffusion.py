@@ -9,7 +9,6 @@ more of the middle levels, at which edges find their places, and more scenes of 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +27,8 @@ from minidiff.pipelines.stable_diffusion import Options
 from minidiff.recipes import mini_clip, shapes_autoencoder
 from minidiff.recipes.command import command
 from minidiff.recipes.provenance import is_main, provenance, ship
-from minidiff.training import fit
+from minidiff.recipes.results import kept
+from minidiff.training import Fitted, fit
 from minidiff.training.checkpoint import write_atomic
 
 NAME, SEED, SIZE, BATCH, IMAGES, POOL = "shapes-latent-unet", 0, 64, 32, 900_000, 120_000
@@ -162,9 +162,8 @@ def train(
         n: captions of each measurement.
         pictures: different ones among the images of the first training; the second has the same share of its own.
     """
-    began = time.monotonic()
     clip, autoencoder = (pretrained.load(name).model for name in (mini_clip.NAME, shapes_autoencoder.NAME))
-    model = fit_unet(clip, pool(autoencoder, pictures), images, work / f"{NAME}.ckpt", resume, label=NAME)
+    ema, history = fit_unet(clip, pool(autoencoder, pictures), images, work / f"{NAME}.ckpt", resume, label=NAME)
     card = {
         "recipe": "minidiff.recipes.stable_diffusion",
         "data": f"caption world, {pictures:,} training scenes of one and two objects as latents of "
@@ -173,11 +172,11 @@ def train(
         "seed": SEED,
         "batch": BATCH,
         "images_seen": images // BATCH * BATCH,
-        "training_seconds": round(time.monotonic() - began),
+        "training_seconds": round(history.seconds),
         "lr": LR,
     }
     sizes = {objects: k * pictures // POOL for objects, k in SECOND_POOLS.items()}
-    return finish(model, card, out, SECOND_IMAGES * images // IMAGES, work, resume, n, sizes)
+    return finish(ema.model, card, out, SECOND_IMAGES * images // IMAGES, work, resume, n, sizes)
 
 
 def finish(
@@ -199,10 +198,12 @@ def finish(
         return {split: evaluate(assemble(unet), split, k) for split, k in (("unseen", n), ("held_out", n // 5))}
 
     if is_main() and "first_metrics" not in card:
-        card = {**card, "first_metrics": measure(model.eval())}
-    began = time.monotonic()
+        path = work / f"{NAME}-first.json"
+        if not resume:
+            path.unlink(missing_ok=True)
+        card = {**card, "first_metrics": kept(path, lambda: measure(model.eval()))}
     clip, autoencoder = (pretrained.load(name).model for name in (mini_clip.NAME, shapes_autoencoder.NAME))
-    model = fit_unet(
+    ema, history = fit_unet(
         clip, pools(autoencoder, sizes), images, work / f"{NAME}-second.ckpt", resume, f"{NAME}, second", model.train(),
         SECOND_LR, logit_normal(**LEVELS),
     )  # fmt: skip
@@ -210,9 +211,9 @@ def finish(
         return None
     second = {
         "pictures": {str(k): v for k, v in sizes.items()}, "levels": LEVELS, "seed": SEED + 1,
-        "images_seen": images // BATCH * BATCH, "training_seconds": round(time.monotonic() - began), "lr": SECOND_LR,
+        "images_seen": images // BATCH * BATCH, "training_seconds": round(history.seconds), "lr": SECOND_LR,
     }  # fmt: skip
-    made = ship(NAME, model, {**card, "second": second, **provenance()}, out, measure)
+    made = ship(NAME, ema.model, {**card, "second": second, **provenance()}, out, measure)
     bundle(assemble(made.model), out)
     return made
 
@@ -220,7 +221,7 @@ def finish(
 def fit_unet(
     clip: CLIP, latents: data.Batch, images: int, checkpoint: Path, resume: bool = False, label: str = "",
     model: nn.Module | None = None, lr: float = LR, levels: Callable | None = None,
-) -> nn.Module:  # fmt: skip
+) -> Fitted:  # fmt: skip
     """Trains a U-Net of latents on captions that a frozen text tower reads, with this recipe's settings.
 
     Args:
@@ -235,18 +236,17 @@ def fit_unet(
         levels: as for `DiffusionLoss`.
 
     Returns:
-        The averaged model, in eval mode.
+        As `minidiff.training.fit`.
     """
     seed = SEED if model is None else SEED + 1
     torch.manual_seed(seed)
     model = UNet(CONFIG) if model is None else model.requires_grad_(True)
     model, steps = model.to(memory_format=torch.channels_last), max(2, images // BATCH)
     loader = data.Batches(latents, BATCH, seed=seed, check=False)
-    ema, _ = fit(
+    return fit(
         model, loss(clip, levels), loader, steps, lr=lr, warmup=min(500, max(1, steps // 4)), ema_decay=EMA_DECAY,
         seed=seed, checkpoint=checkpoint, resume=resume, label=label,
     )  # fmt: skip
-    return ema.model
 
 
 def bundle(pipe: StableDiffusion, out: Path) -> None:

@@ -86,7 +86,7 @@ def row(name: str, images: int = IMAGES, n: int = N, pictures: int = base.POOL, 
     def made() -> dict[str, float]:
         clip, autoencoder = (pretrained.load(part).model for part in (ENCODERS[name], shapes_autoencoder.NAME))
         checkpoint = path.with_suffix(".ckpt")
-        unet = base.fit_unet(clip, _pool(pictures), images, checkpoint, checkpoint.exists(), label=name)
+        unet = base.fit_unet(clip, _pool(pictures), images, checkpoint, checkpoint.exists(), label=name).ema.model
         return measure(StableDiffusion(tokenizer(), clip, unet, autoencoder, base.OPTIONS), n)
 
     return kept(path, made)

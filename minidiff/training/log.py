@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable
 
 import torch
@@ -18,7 +19,13 @@ class TrainingDiverged(RuntimeError):
 
 
 class History(dict):
-    """What the losses logged: name -> one float for each step (NaN where the turn did not move)."""
+    """What the losses logged: name -> one float for each step (NaN where the turn did not move).
+
+    Attributes:
+        seconds: of wall-clock time that the run's steps took, those before a resume included.
+    """
+
+    seconds: float = 0.0
 
 
 class Log:
@@ -28,6 +35,7 @@ class Log:
         self.turns, self.path, self.accelerator = turns, path, accelerator
         self.steps, self.save_every, self.seed = steps, save_every, seed
         self.history, self.pending, self.good = History(), [], None
+        self.began = time.monotonic()
         self.bad = torch.zeros(len(turns), dtype=torch.long, device=accelerator.device)  # first non-finite step, or 0
 
     def note(self, i: int, step: int, loss: Tensor, logs: dict[str, Tensor]) -> None:
@@ -44,6 +52,7 @@ class Log:
         save = self.path is not None and (done % self.save_every == 0 or done == self.steps)
         if done % READ_EVERY == 0 or save or done == self.steps:
             self.read(done)
+            self.history.seconds = time.monotonic() - self.began
         if save:
             self.save(done)
 
@@ -83,7 +92,10 @@ class Log:
             history = {k: torch.tensor(v, dtype=torch.float64) for k, v in self.history.items()}
             tensors, parts = ckpt.pack(self.turns, history)
             scaler = self.accelerator.scaler
-            meta = {"step": done, "seed": self.seed, "turns": parts, "scaler": scaler.state_dict() if scaler else None}
+            meta = {
+                "step": done, "seed": self.seed, "seconds": self.history.seconds, "turns": parts,
+                "scaler": scaler.state_dict() if scaler else None,
+            }  # fmt: skip
             ckpt.save(self.path, tensors, meta)
         self.accelerator.wait_for_everyone()
         self.good = done
@@ -97,6 +109,8 @@ class Log:
             raise ckpt.CheckpointError(f"{self.path} was trained with {seeds}")
         history = ckpt.unpack(self.path, self.turns, tensors, meta["turns"])
         self.history.update({k: v.tolist() for k, v in history.items()})
+        self.history.seconds = meta.get("seconds", 0.0)  # files of before 2026-11-28 do not tell
+        self.began = time.monotonic() - self.history.seconds
         if meta["scaler"] and self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(meta["scaler"])
         self.good = meta["step"]

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import time
 
 import pytest
 import torch
@@ -171,6 +172,18 @@ def test_resuming_a_finished_run_does_nothing(tmp_path):
     assert train(again, 4, path, resume=True) == history
     assert_identical(state(again, history), state(first, history))
     assert path.read_bytes() == written
+
+
+def test_seconds_are_those_of_all_parts_of_a_run(tmp_path):
+    path = tmp_path / "run.ckpt"
+    assert train([turn()], 3, path, hooks=[lambda done: time.sleep(0.05)]).seconds >= 0.1  # the last read comes first
+    assert ckpt.load(path)[1]["seconds"] >= 0.1
+    rest = train([turn()], 5, path, resume=True)
+    assert rest.seconds > 0.1 and ckpt.load(path)[1]["seconds"] == pytest.approx(rest.seconds, abs=0.05)
+    assert train([turn()], 5, path, resume=True).seconds == ckpt.load(path)[1]["seconds"]
+    tensors, meta = ckpt.load(path)
+    ckpt.save(path, tensors, {k: v for k, v in meta.items() if k != "seconds"})  # a file that does not tell
+    assert train([turn()], 5, path, resume=True).seconds == 0
 
 
 def test_resume_without_a_file_starts_from_the_beginning(tmp_path):
