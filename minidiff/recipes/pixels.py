@@ -31,6 +31,7 @@ from minidiff.metrics import boundary_f_score, mean_iou
 from minidiff.metrics.segmentation import boundary, near
 from minidiff.models.fcn import Decoder, PixelConfig, PixelNet, Skip, matched, parameters
 from minidiff.objectives import ClassifierLoss, DiffusionLoss
+from minidiff.recipes import pixel_gains
 from minidiff.recipes.provenance import hardware
 from minidiff.recipes.results import record
 from minidiff.training import fit
@@ -249,7 +250,7 @@ def main(names: list[str]) -> None:
 
 
 def write(name: str, found: dict[tuple[str, str], list[dict]], searched: set[str]) -> None:
-    """Writes the grid of each figure, learning rates and sizes, and the U-Net's lead in the task's first figure.
+    """Writes the grid of each figure and its gains, learning rates and sizes, and the U-Net's lead in the first figure.
 
     Args:
         name: of the task.
@@ -279,9 +280,10 @@ def write(name: str, found: dict[tuple[str, str], list[dict]], searched: set[str
     note = f"{name}: {first.replace('mse', 'mean squared error of eps')} after {TASKS[name].steps} steps; "
     note += "interval: of the lead, over seeds"
     record(
-        f"04_{name}_lead", value, interval=interval(leads), claim=13, holds=interval(leads)[0] > 0, note=note,
-        **kept,
+        f"04_{name}_lead", value, interval=interval(leads), claim=13, holds=pixel_gains.verdict(*interval(leads)),
+        note=note, **kept,
     )  # fmt: skip
+    pixel_gains.write(name)
 
 
 if __name__ == "__main__":
