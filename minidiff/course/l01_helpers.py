@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from minidiff.course import plots
+from minidiff.recipes.gan_toy import over_seeds
 from minidiff.recipes.results import find as recorded
 
-__all__ = ["curves", "field", "points", "recorded", "smooth", "table"]
+__all__ = ["curves", "field", "listed", "points", "recorded", "smooth", "spread", "table"]
 
 REACH = 2.8  # of the plane that is shown, to either side
 
@@ -97,11 +98,40 @@ def curves(panels: Mapping[str, Mapping[str, Sequence[float]]], window: int = 25
     axes[0, 0].legend(fontsize=7.5)
 
 
-def table(rows: Mapping[str, Mapping[str, float]], digits: int = 3) -> None:
-    """Print rows of numbers under their names."""
+def table(rows: Mapping[str, Mapping[str, float | str]], digits: int = 3) -> None:
+    """Print rows of numbers, or of words, under their names."""
     names = list(next(iter(rows.values())))
+    cells = {row: [_cell(values[name], digits) for name in names] for row, values in rows.items()}
+    widths = [max(10, len(name) + 2, *(len(some[i]) + 2 for some in cells.values())) for i, name in enumerate(names)]
     first = max(map(len, rows)) + 1
-    print(" " * first + "".join(f"{name:>{max(10, len(name) + 2)}}" for name in names))
-    for row, values in rows.items():
-        cells = (f"{values[name]:{max(10, len(name) + 2)}.{digits}f}" for name in names)
-        print(f"{row:{first}}" + "".join(cells))
+    for row, some in {"": names, **cells}.items():
+        print(f"{row:{first}}" + "".join(f"{cell:>{width}}" for cell, width in zip(some, widths, strict=True)))
+
+
+def _cell(value: float | str, digits: int) -> str:
+    return value if isinstance(value, str) else f"{value:.{digits}f}"
+
+
+def spread(value: Mapping[str, float], name: str, digits: int = 2) -> str:
+    """A setting's mean over seeds, and the lowest and the highest of them.
+
+    Args:
+        value: of a recorded result of the eight Gaussians.
+        name: of the setting.
+        digits: after the point.
+
+    >>> spread({"R1": 7.5, "R1, seed 0": 8.0, "R1, seed 1": 7.0}, "R1", digits=1)
+    '7.5 (7.0 to 8.0)'
+    """
+    each = over_seeds(value, name)
+    return f"{value[name]:.{digits}f} ({min(each):.{digits}f} to {max(each):.{digits}f})"
+
+
+def listed(changed: Mapping[str, object]) -> str:
+    """Settings by name, and by value where that is a number.
+
+    >>> listed({"gp": 1.0, "spectral": True}), listed({})
+    ('gp 1, spectral', '-')
+    """
+    plain = {name: isinstance(v, int | float) and not isinstance(v, bool) for name, v in changed.items()}
+    return ", ".join(f"{name} {v:g}" if plain[name] else name for name, v in changed.items()) or "-"

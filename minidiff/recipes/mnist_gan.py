@@ -79,6 +79,20 @@ class Trained(NamedTuple):
     seconds: float  # of processor time
 
 
+def cures(settings: Settings) -> str:
+    """What keeps a GAN from falling over, as far as its settings say so.
+
+    >>> cures(Settings(GeneratorConfig(), DiscriminatorConfig(), r1=0.0, betas=(0.5, 0.99)))
+    'equal rates'
+    """
+    there = {
+        f"R1 with gamma {settings.r1:g}": settings.r1 > 0,
+        "equal rates": settings.critic_lr in (None, settings.lr),
+        "no momentum": settings.betas[0] == 0,
+    }
+    return ", ".join(cure for cure, is_there in there.items() if is_there) or "none"
+
+
 def players(settings: Settings, steps: int, seed: int = 0) -> Players:
     """Builds both players and their turns; the first move is the discriminator's.
 
@@ -135,12 +149,15 @@ def live(
 
 
 @torch.no_grad()
-def sample(generator: nn.Module, n: int, *, seed: int = 0, truncation: float = 1.0, batch: int = 500) -> Tensor:
+def sample(
+    generator: nn.Module, n: int, *, y: Tensor | None = None, seed: int = 0, truncation: float = 1.0, batch: int = 500
+) -> Tensor:
     """Draws n pictures.
 
     Args:
-        generator: without labels; put into eval mode.
+        generator: put into eval mode.
         n: number of pictures.
+        y: [n] int64 labels, one a picture, if the generator was built for labels.
         seed: picture i has seed `seed + i`, whatever the batch.
         truncation: the noise's standard deviation; below 1 pictures are more typical and less diverse (compare Brock et
             al., 2019).
@@ -148,10 +165,19 @@ def sample(generator: nn.Module, n: int, *, seed: int = 0, truncation: float = 1
 
     Returns:
         [n,C,32,32] in [-1,1], on the generator's device.
+
+    Raises:
+        ValueError: `y` is missing, unexpected, not one label a picture, or outside the generator's classes.
     """
-    device = next(generator.parameters()).device
+    device, classes = next(generator.parameters()).device, generator.config.classes
+    if y is not None and classes:  # the generator itself asks for labels, or refuses them
+        if y.shape != (n,) or y.dtype != torch.int64:
+            raise ValueError(f"y must be [{n}] int64 labels, one a picture; got {list(y.shape)} {y.dtype}")
+        if n and not 0 <= y.min() <= y.max() < classes:
+            raise ValueError(f"y must hold labels from 0 to {classes - 1}; got {y.min()} to {y.max()}")
     z = randn((generator.config.z,), generators(range(seed, seed + n))) * truncation  # [n,Z]
-    return torch.cat([generator.eval()(part.to(device)) for part in z.split(batch)])
+    labels = [None] * n if y is None else y.to(device).split(batch)
+    return torch.cat([generator.eval()(part.to(device), label) for part, label in zip(z.split(batch), labels)])
 
 
 def evaluate(generator: nn.Module, n: int = 10_000, validation: bool = False) -> dict:
@@ -170,10 +196,10 @@ def train(
     out: Path, images: int = IMAGES, work: Path = Path("build/recipes"), resume: bool = False, n: int = 10_000
 ) -> pretrained.Pretrained | None:
     """Trains, measures on `n` samples, and writes weights and card to `out`; None from all processes but the first."""
-    steps, began = images // BUNDLED.batch, time.monotonic()
+    steps = images // BUNDLED.batch
     made = players(BUNDLED, steps, SEED)
     loader = data.Batches(data.load("mnist", "train"), BUNDLED.batch, seed=SEED)
-    run(
+    history = run(
         made.turns, loader, steps, seed=SEED, clip=None, precision="no", label=NAME,
         checkpoint=work / f"{NAME}.ckpt", save_every=500, resume=resume,
     )  # fmt: skip
@@ -186,7 +212,7 @@ def train(
         "seed": SEED,
         "batch": BUNDLED.batch,
         "images_seen": steps * BUNDLED.batch,
-        "training_seconds": round(time.monotonic() - began),
+        "training_seconds": round(history.seconds),
         **provenance(),
     }
     return ship(NAME, made.ema.model, card, out, lambda shipped: evaluate(shipped, n))

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -30,6 +29,7 @@ def record(
     name: str, value: Number | Mapping[str, Number], *, source: str, seed: int | Sequence[int] | None = None,
     images: int | None = None, interval: tuple[float, float] | None = None, floor: float | None = None,
     unit: str = "", claim: int | None = None, holds: bool | None = None, figure: str = "", note: str = "",
+    measured: Mapping | None = None,
 ) -> None:  # fmt: skip
     """Write one measured result to `results/NAME.json`, whole or not at all.
 
@@ -49,6 +49,7 @@ def record(
         holds: whether the measurement agrees with the claim, decided by the code that measured.
         figure: what the figure or table beside it is called.
         note: anything that a reader must know to read the number.
+        measured: an earlier record of the same measurement, of which only the reading is new: its provenance stays.
 
     Raises:
         ValueError: if the name is no file name, a number is not finite or the interval is upside down.
@@ -57,12 +58,13 @@ def record(
     if os.environ.get("MINIDIFF_RECORD") != "1" or os.environ.get("MINIDIFF_PROFILE") == "smoke":
         return
     number = {k: float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value)
+    origin = measured["provenance"] if measured else {"source": source, "seed": seed, "images": images, **_run()}
     content = {
         "name": name, "value": number, "unit": unit, "interval": list(interval) if interval else None, "floor": floor,
         "claim": claim, "holds": holds, "figure": figure, "note": note,
-        "provenance": {"source": source, "seed": seed, "images": images, **_run()},
+        "provenance": origin,
     }  # fmt: skip
-    _write(folder() / f"{name}.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_atomic(folder() / f"{name}.json", (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _check(name: str, value: Number | Mapping[str, Number], interval: tuple[float, float] | None) -> None:
@@ -115,11 +117,3 @@ def slug(text: str) -> str:
 def _run() -> dict[str, object]:
     profile = os.environ.get("MINIDIFF_PROFILE") or ("gpu" if torch.cuda.is_available() else "laptop")
     return {"profile": profile, "date": datetime.datetime.now(datetime.UTC).date().isoformat(), **provenance()}
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".tmp", delete=False) as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)  # temporary files are private, results are not
-    os.replace(file.name, path)

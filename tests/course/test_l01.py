@@ -61,6 +61,24 @@ def test_table_prints_every_number(capsys):
     assert [line.split() for line in lines[1:]] == [["a", "0.50", "2.00"], ["b", "1.00", "3.25"]]
 
 
+def test_table_prints_words_as_wide_as_they_are(capsys):
+    show.table({"a": {"x": "7.2 (6.0 to 8.0)", "y": 1.0}, "b": {"x": "-", "y": 22.0}}, digits=0)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[1:]] == [["a", "7.2", "(6.0", "to", "8.0)", "1"], ["b", "-", "22"]]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_spread_is_of_one_setting_alone():
+    value = {"R1": 6.5, "R1, seed 0": 8.0, "R1, seed 1": 5.0, "R1 more, seed 0": 1.0, "no R1, seed 0": 9.0}
+    assert show.spread(value, "R1", 1) == "6.5 (5.0 to 8.0)"
+
+
+def test_what_changes_is_listed():
+    cures = {name: show.listed(gan_toy.changed(toy, gan_toy.COLLAPSES)) for name, toy in gan_toy.CURES.items()}
+    assert cures["WGAN-GP"] == "game, gp 1" and cures["R1"] == "r1 0.1" and cures["spectral norm"] == "spectral"
+    assert show.listed(gan_toy.changed(gan_toy.COVERS, gan_toy.COVERS)) == "-"
+
+
 def test_field_is_a_figure_for_a_player():
     from minidiff.course.player import player
 

@@ -42,6 +42,15 @@ def test_a_second_measurement_replaces_the_first(folder):
     assert json.loads((folder / "gap.json").read_text())["value"] == {"a": 2.0, "b": 3.5}
 
 
+def test_a_new_reading_keeps_the_provenance_of_the_measurement(folder):
+    record("gap", 1.0, source="recipe x", seed=3)
+    [old] = load()
+    old["provenance"] |= {"date": "2020-02-02", "commit": "abc"}
+    record("gap", 1.0, source="recipe y", seed=4, holds=False, note="new", measured=old)
+    [new] = load()
+    assert new["provenance"] == old["provenance"] and (new["holds"], new["note"]) == (False, "new")
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [

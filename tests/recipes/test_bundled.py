@@ -35,15 +35,15 @@ def test_the_whole_system_is_small():
 
 @pytest.mark.parametrize("name", pretrained.names())
 def test_a_checkpoint_is_small_and_its_card_complete(name):
-    decoder = name.endswith(("autoencoder", "upscaler"))
-    assert size(name) <= (6_000_000 if decoder else 8_000_000)
+    limits = {"autoencoder": 6_000_000, "upscaler": 6_000_000, "gan": 4_000_000}
+    assert size(name) <= limits.get(name.rpartition("-")[2], 8_000_000)
     card = pretrained.load(name).card
     assert {"recipe", "data", "seed", "batch", "images_seen", "training_seconds", "versions", "hardware"} <= set(card)
     assert card["metrics"]
 
 
 def test_the_lesson_has_its_checkpoints():
-    assert {"mnist-classifier", "mnist-ddpm", "shapes-classifier"} <= set(pretrained.names())
+    assert {"mnist-classifier", "mnist-ddpm", "mnist-gan", "shapes-classifier"} <= set(pretrained.names())
 
 
 @needs_mnist
