@@ -88,6 +88,7 @@ lint: setup
 bench: $(STAMP)-bench
 	@$(PY) -m benchmarks.speed $(ARGS)
 	@$(PY) -m benchmarks.metrics $(ARGS)
+	@$(PY) -m benchmarks.latents
 $(STAMP)-bench: $(STAMP)
 	@$(PY) -m pip install -q -c constraints.txt -e '.[bench]'
 	@touch $@

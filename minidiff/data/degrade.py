@@ -15,7 +15,7 @@ from .transforms import Transform
 def downsample(x: Tensor, factor: int) -> Tensor:
     """Each square of `factor` x `factor` pixels becomes one, their mean: what a coarser sensor would have seen.
 
-    A mean is its own filter against aliasing; to take every `factor`-th pixel is not.
+    A mean is a filter against aliasing, if a simple one; to take every `factor`-th pixel is none.
 
     Args:
         x: [B,C,H,W].

@@ -212,7 +212,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents [B,Z,h,w] -> pictures [B,C,h factor,w factor]; pixels are repeated, then convolved: no checkerboard."""
+    """Latents [B,Z,h,w] -> pictures [B,C,h factor,w factor]; repeats pixels and convolves: none is written twice."""
 
     def __init__(self, c: AutoencoderConfig):
         super().__init__()

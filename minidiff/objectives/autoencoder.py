@@ -95,19 +95,25 @@ class AutoencoderLoss:
     def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Batch]:
         """Draws eps; returns the mean over the batch, divided by the numbers of a picture, and the terms' means."""
         x = self.prepare(batch)["x"]
-        config = model.module.config if hasattr(model, "module") else model.config
-        eps = torch.randn(len(x), config.latent, *(n // config.factor for n in x.shape[2:]), device=x.device)
+        eps = _noise(model, x)
         off = self.off * torch.rand(len(x), 1, 1, 1, device=x.device) ** 2 * torch.randn_like(eps) if self.off else None
         terms = {name: value.mean() / x[0].numel() for name, value in self.terms(model, x, eps, off).items()}
         return terms["loss"], {name: value.detach() for name, value in terms.items()}
+
+
+def _noise(model: nn.Module, x: Tensor) -> Tensor:
+    config = model.module.config if hasattr(model, "module") else model.config
+    return torch.randn(len(x), config.latent, *(n // config.factor for n in x.shape[2:]), device=x.device)
 
 
 @dataclass
 class PatchCriticLoss:
     """What a critic of patches minimises: tell pictures from their reconstructions (Esser et al., 2021).
 
+    Reconstructions of noisy latents, as the autoencoder's own loss makes them: both players see the same kind.
+
     Attributes:
-        autoencoder: (x, eps) -> (reconstruction, ...), held unwrapped.
+        autoencoder: (x, eps) -> (reconstruction, ...), as `Autoencoder`; held unwrapped.
         prepare: batch -> batch, applied first.
     """
 
@@ -118,7 +124,7 @@ class PatchCriticLoss:
         """Returns the mean hinge loss, a scalar, and the detached means "critic", "real" and "fake"."""
         x = self.prepare(batch)["x"]
         with torch.no_grad(), frozen(self.autoencoder):
-            found = self.autoencoder(x)[0]
+            found = self.autoencoder(x, _noise(self.autoencoder, x))[0]
         real, fake = model(torch.cat([x, found.to(x.dtype)])).float().chunk(2)
         loss = hinge_critic(real, fake).mean()
         return loss, {"critic": loss.detach(), "real": real.detach().mean(), "fake": fake.detach().mean()}
