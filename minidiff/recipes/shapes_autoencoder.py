@@ -9,7 +9,6 @@ generation model will be. All but the first change no latent, so what was traine
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -126,7 +125,7 @@ def kept_when_off(model: Autoencoder, n: int = 500) -> dict[str, float]:
 
 def refine(
     model: Autoencoder, images: int, off: float, number: int, work: Path = Path("build/recipes"), resume: bool = False
-) -> Autoencoder:
+) -> Fitted:
     """Trains the decoder alone. Latents and `scale` stay as they are.
 
     Args:
@@ -141,12 +140,11 @@ def refine(
     for part in (model.encoder, model.quant):
         part.requires_grad_(False)
     steps, label, seed = images // BATCH, f"{NAME}-decoder-{number}", SEED + number
-    ema, _ = fit_autoencoder(
+    return fit_autoencoder(
         model, ShapeBatches(SIZE, BATCH, seed=seed), steps, AutoencoderLoss(kl=KL, coarse=COARSE, off=off),
         lr=DECODER_LR, warmup=min(200, steps // 2), seed=seed, checkpoint=work / f"{label}.ckpt", resume=resume,
         label=label,
     )  # fmt: skip
-    return ema.model.eval()
 
 
 def finish(
@@ -165,11 +163,13 @@ def finish(
     """
     told = list(card.get("decoder", ()))
     for images, off in decoder:
-        began = time.monotonic()
-        model = refine(model, images, off, len(told) + 1, work, resume)
+        before = evaluate(model, n=n) if is_main() else {}
+        ema, history = refine(model, images, off, len(told) + 1, work, resume)
+        model = ema.model.eval()
         told.append({
             "images_seen": images // BATCH * BATCH, "off": off, "lr": DECODER_LR, "coarse": COARSE,
-            "training_seconds": round(time.monotonic() - began), "kept_when_off": kept_when_off(model, min(n, 500)),
+            "training_seconds": round(history.seconds), "kept_when_off": kept_when_off(model, min(n, 500)),
+            "metrics_before": before,
         })  # fmt: skip
     if not is_main():
         return None
@@ -190,8 +190,8 @@ def train(
         n: pictures of the measurement.
     """
     torch.manual_seed(SEED)
-    steps, began = images // BATCH, time.monotonic()
-    ema, _ = fit_autoencoder(
+    steps = images // BATCH
+    ema, history = fit_autoencoder(
         Autoencoder(CONFIG), ShapeBatches(SIZE, BATCH, seed=SEED), steps, warmup=min(200, steps // 2), seed=SEED,
         checkpoint=work / f"{NAME}.ckpt", resume=resume, label=NAME,
     )  # fmt: skip
@@ -202,7 +202,7 @@ def train(
         "seed": SEED,
         "batch": BATCH,
         "images_seen": steps * BATCH,
-        "training_seconds": round(time.monotonic() - began),
+        "training_seconds": round(history.seconds),
         "lr": LR,
         "kl": KL,
         "scale": measure_scale(model, captioned(2000, "train", size=SIZE, seed=SEED + 5).x),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -12,6 +13,8 @@ from minidiff.data.shapes import captioned
 from minidiff.models.autoencoder import Autoencoder, AutoencoderConfig
 from minidiff.models.unet import UNet
 from minidiff.recipes import (
+    decoder_terms,
+    decoders,
     latent_sweep,
     mnist_autoencoder,
     results,
@@ -54,7 +57,28 @@ def test_the_cards_of_decoders_tell_of_every_training(tmp_path):
     assert list(made.card["decoder"][1]["kept_when_off"]) == ["0", "0.1", "0.2", "0.3"]
     made = shapes_upscaler.train(tmp_path, images=4 * 16, work=tmp_path / "work", n=12)
     told = [(part["images_seen"], part["coarse"]) for part in made.card["clean"]]
-    assert told == [(32, 0.0)]
+    assert told == [(32, 0.0), (96, 8.0)]
+    first, second = (part["metrics_before"]["psnr"] for part in made.card["clean"])
+    assert len({first, second, made.card["metrics"]["psnr"]}) == 3
+
+
+def test_the_decoders_recipe_measures_both_and_tells_of_every_stage(monkeypatch, tmp_path):
+    monkeypatch.setenv("MINIDIFF_RECORD", "1")
+    monkeypatch.setenv("MINIDIFF_RESULTS", str(tmp_path))
+    for name in ("autoencoder", "upscaler"):
+        found = decoders.kept(name, 8)
+        assert 0 <= found["interval"][0] <= found["after"] <= found["interval"][1] <= 1 and found["before"] == 1
+        decoders.report(name, {"after": 0.96, "interval": (0.951, 0.97), "before": 1.0}, 8)
+        told = results.find(f"06_decoder_{name}")
+        assert told["claim"] == 14 and told["holds"] and told["floor"] == 1 and told["value"] == 0.96
+    decoders.report("upscaler", {"after": 0.96, "interval": (0.949, 0.97), "before": 1.0}, 8)
+    assert not results.find("06_decoder_upscaler")["holds"]
+    decoders.report_stages()
+    found = results.find("06_decoder_refined")
+    card = pretrained.load(shapes_autoencoder.NAME).card
+    assert found["value"]["first training: psnr"] == card["decoder"][0]["metrics_before"]["psnr"]
+    assert list(found["value"].values())[-1] == card["metrics"]["attributes_kept"]
+    assert found["provenance"]["images"] == card["images_seen"] + sum(p["images_seen"] for p in card["decoder"])
 
 
 def test_the_digits_recipe_leaves_weights_and_a_full_card(small_mnist, tmp_path):
@@ -147,6 +171,29 @@ def test_three_ways_are_measured_alike(monkeypatch, tmp_path):
     assert floors["pixels"]["all"] == 1
     three_ways.report(rows, floors)
     assert "pixels, perfect model" in results.find("06_ways_all")["value"]
+    swept = results.find("06_cascade")["value"]
+    assert list(map(int, swept)) == list(three_ways.LEVELS) and min(swept.values()) > 0
+
+
+def test_the_level_with_the_least_distance_is_taken(monkeypatch):
+    seen, way = [], three_ways.ways()["pixels"]
+    far = {0: 3.0, 10: 1.0, 50: 2.0}
+    chosen = dataclasses.replace(way, levels=tuple(far), decode=lambda x, level: seen.append(level) or x)
+    monkeypatch.setattr(three_ways, "cascade", lambda model, way, n: far)
+    monkeypatch.setattr(three_ways, "TRIAL", 1)
+    three_ways._row(chosen, 0.1, 12)
+    assert seen == [10]
+
+
+def test_rows_of_other_decoders_are_not_read_back(monkeypatch, tmp_path):
+    kept = []
+    monkeypatch.setattr(three_ways, "kept", lambda path, make: kept.append(path) or {})
+    monkeypatch.setattr(pretrained, "CHECKPOINTS", tmp_path)
+    for content in (b"one", b"other"):
+        for name in ("shapes-upscaler", "shapes-autoencoder"):
+            (tmp_path / f"{name}.safetensors").write_bytes(content)
+        three_ways.row("pixels", None)
+    assert kept[0] != kept[1]
 
 
 def test_all_ways_have_the_same_widths(monkeypatch):
@@ -156,3 +203,28 @@ def test_all_ways_have_the_same_widths(monkeypatch):
     assert sizes == {"pixels": (3, 64, 64), "small picture": (3, 16, 16), "latents": (4, 8, 8)}
     widths = {(way.config().width, way.config().mults, way.config().blocks) for way in three_ways.ways().values()}
     assert len(widths) == 1
+
+
+def test_terms_and_factors_are_trained_measured_and_kept(small_mnist, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINIDIFF_RECORD", "1")
+    monkeypatch.setenv("MINIDIFF_RESULTS", str(tmp_path / "results"))
+    found = decoder_terms.rows(images=128, n=30, work=tmp_path / "work")
+    terms = [found["terms"][name]["psnr"] for name in decoder_terms.TERMS]
+    assert len(set(terms)) == 3  # each term changes what is learned
+    assert set(found["factors"]) == {f"{loss} x {k}" for loss in ("regression", "diffusion") for k in (2, 4)} | {
+        "true digits"
+    }
+    decoder_terms.report(found, 128, 30)
+    assert results.find("06_factors_psnr")["value"]["regression x 2"] == found["factors"]["regression x 2"]["psnr"]
+    assert set(results.find("06_terms_frechet_distance")["value"]) == {*decoder_terms.TERMS, "true digits"}
+    monkeypatch.setattr(decoder_terms, "autoencoder", None)  # kept rows train nothing
+    assert decoder_terms.rows(images=128, n=30, work=tmp_path / "work")["terms"] == found["terms"]
+
+
+def test_grey_pixels_and_the_floor_of_the_digits(small_mnist):
+    x, y = torch.full((12, 1, 32, 32), 1.0), torch.zeros(12, dtype=torch.long)
+    found = x.clone()
+    found[:, :, :8] = 0.5
+    grey = decoder_terms.measure(x, y, found, x)
+    assert grey["grey_pixels"] == 0.25 and grey["frechet_distance"] > 0
+    assert decoder_terms.measure(x, y, x, x)["frechet_distance"] == pytest.approx(0, abs=1e-4)
