@@ -42,6 +42,52 @@ def test_arrows_reach_every_map(cell):
     assert all(start < end for start, end, _ in arrows)
 
 
+def ran(model, x, changes=None):
+    """What the modules of the drawing give, in the order in which they run; `changes`: place -> what becomes of it."""
+    decoder, found, hooks = model.decoder, [x], []
+    rest = (decoder.block, [decoder.head]) if model.config.decoder == "symmetric" else (decoder.score, [decoder.last])
+    modules = [module for part in (model.encoder, decoder.grow, *rest) for module in part]
+
+    def hook(module, inputs, output):
+        output = (changes or {}).get(len(found), lambda h: h)(output)
+        found.append(output)
+        return output
+
+    hooks = [module.register_forward_hook(hook) for module in modules]
+    with torch.no_grad():
+        model(x)
+    for handle in hooks:
+        handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("cell", pixels.GRID)
+def test_every_arrow_of_a_skip_is_a_way_that_counts(cell):
+    torch.manual_seed(0)
+    model, x = net(*cell), torch.randn(1, 3, 32, 32)
+    maps, skips = show._maps(model, 32)
+    clean, deepest = ran(model, x), len(model.encoder)
+    assert [(h.shape[1], h.shape[2]) for h in clean] == [(channels, height) for _, channels, height in maps]
+
+    def heard_at(place):
+        """The maps that change if this one does. The encoder's next block gives what it gave: only skips are left."""
+        changes = {place: lambda h: h + torch.randn_like(h)}
+        if place < deepest:
+            changes[place + 1] = lambda h: clean[place + 1]
+        moved = ran(model, x, changes)
+        return [i for i in range(place + 1, len(maps)) if not torch.equal(moved[i], clean[i])]
+
+    arrows = {(start, end) for start, end, kind in show._arrows(maps, skips) if kind == "skip"}
+    counts = {start: heard_at(start) for start in range(1, deepest)}  # the deepest map has the way of the chain
+    assert {start for start, heard in counts.items() if heard} == {a for a, _ in arrows if a < deepest}
+    wanted = 0 if cell[0] == "none" else 3 if cell[1] == "symmetric" else 2  # FCN uses no map at full resolution
+    assert len({a for a, _ in arrows if a < deepest}) == wanted
+    for start, end in arrows:
+        heard = counts.get(start) or heard_at(start)
+        first = end + 1 if maps[start][0] == "score" else end  # scores join what "double" gives; the next map hears it
+        assert heard[0] == first and heard[-1] == len(maps) - 1, (start, end, heard)
+
+
 def test_gradients_end_where_the_formula_says():
     bare = copy.deepcopy(net(*pixels.FCN))
     for block in bare.encoder:
