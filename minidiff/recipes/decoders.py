@@ -2,8 +2,8 @@
 
     python -m minidiff.recipes.decoders
 
-Neither decoder ever saw a caption. Writes results/06_decoder_autoencoder.json, 06_decoder_upscaler.json, and the
-stages of both, 06_decoder_refined.json and 06_upscaler_refined.json, from their cards.
+Neither decoder ever saw a caption. Writes the results 06_decoder_autoencoder, 06_decoder_upscaler, and the stages of
+both, 06_decoder_refined and 06_upscaler_refined, from their cards.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 Both models get the steps that fit into the same seconds of processor time on one thread, without labels in the GAN and
 with balanced, unguided labels in the diffusion model. Five seeds; each seed's row is kept under build/recipes, so that
-an interrupted run goes on where it stopped. Writes results/01_against_diffusion.json, one file beside it for each part
-of the claim, and results/01_bundled_gan_and_diffusion.json; `--again` writes them anew without training.
+an interrupted run goes on where it stopped. Writes the results 01_against_diffusion, one beside it for each part of the
+claim, and 01_bundled_gan_and_diffusion; `--again` writes them anew without training.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def parameters(model: nn.Module) -> int:
 
 
 def report(rows: dict[str, list[dict]], seeds: tuple[int, ...], seconds: float, n: int) -> None:
-    """Writes `results/01_against_diffusion.json` with all figures, and one beside it for each part of the claim."""
+    """Writes the result 01_against_diffusion with all figures, and one beside it for each part of the claim."""
     value = {f"{name} {figure}": v for figure, values in summary(rows).items() for name, v in values.items()}
     for name, some in rows.items():
         value |= {f"{name} {what}": mean(r[what] for r in some) for what in ("steps", "seconds")}
@@ -188,7 +188,7 @@ def report(rows: dict[str, list[dict]], seeds: tuple[int, ...], seconds: float, 
 
 
 def again() -> None:
-    """Writes what `report` writes from the figures in `results/01_against_diffusion.json`: a new reading, no training.
+    """Writes what `report` writes from the figures in 01_against_diffusion: a new reading, no training.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -206,7 +206,7 @@ def write(value: dict[str, float], seeds: Sequence[int], remark: str = "", measu
     """Writes all figures, and those of each part of the claim with what they say of it.
 
     Args:
-        value: as in `results/01_against_diffusion.json`.
+        value: as in the result 01_against_diffusion.
         seeds: of the trainings.
         remark: what else is to be said of the spread of logs.
         measured: the earlier record, if the figures are not new.
