@@ -42,7 +42,7 @@ def test_later_trainings_move_what_they_should(tmp_path):
     model = Autoencoder(TINY)
     model.scale.fill_(0.5)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    after = shapes_autoencoder.refine(model, 32, 0.4, 2, tmp_path).state_dict()
+    after = shapes_autoencoder.refine(model, 32, 0.4, 2, tmp_path).ema.model.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved and all(name.startswith(("decoder.", "post_quant.")) for name in moved)
     with pytest.raises(FileExistsError, match="resume"):
@@ -64,6 +64,7 @@ def test_the_cards_of_decoders_tell_of_every_training(tmp_path):
 
 def test_the_decoders_recipe_measures_both_and_tells_of_every_stage(monkeypatch, tmp_path):
     monkeypatch.setenv("MINIDIFF_RECORD", "1")
+    monkeypatch.setenv("MINIDIFF_PROFILE", "laptop")
     monkeypatch.setenv("MINIDIFF_RESULTS", str(tmp_path))
     for name in ("autoencoder", "upscaler"):
         found = decoders.kept(name, 8)
@@ -207,6 +208,7 @@ def test_all_ways_have_the_same_widths(monkeypatch):
 
 def test_terms_and_factors_are_trained_measured_and_kept(small_mnist, tmp_path, monkeypatch):
     monkeypatch.setenv("MINIDIFF_RECORD", "1")
+    monkeypatch.setenv("MINIDIFF_PROFILE", "laptop")
     monkeypatch.setenv("MINIDIFF_RESULTS", str(tmp_path / "results"))
     found = decoder_terms.rows(images=128, n=30, work=tmp_path / "work")
     terms = [found["terms"][name]["psnr"] for name in decoder_terms.TERMS]
