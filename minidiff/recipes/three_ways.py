@@ -136,10 +136,9 @@ def _row(way: Way, seconds: float, n: int) -> dict[str, float]:
     cost = (long - short) / (4 * TRIAL)  # of a warm step: what a run costs once is in both
     steps = max(2, int(seconds / cost))
     model, spent = train(way, steps)
-    swept = cascade(model, way, max(2, n // 4))
-    found = measure(model, way, min(way.levels, key=swept.get), n)
-    found |= {f"cascade_{level}": value for level, value in swept.items()} if len(swept) > 1 else {}
-    return found | {
+    swept = cascade(model, way, max(2, n // 4)) if len(way.levels) > 1 else {}  # else there is nothing to choose
+    found = measure(model, way, min(swept, key=swept.get, default=way.levels[0]), n)
+    return found | {f"cascade_{level}": value for level, value in swept.items()} | {
         "training_seconds": spent, "steps": steps, "seconds_a_step": spent / steps,
         "parameters": sum(p.numel() for p in model.parameters()),
     }  # fmt: skip
